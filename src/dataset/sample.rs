@@ -1,0 +1,99 @@
+//! What a dataset consists of: samples with concept labels, and the images and masks behind them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use super::mask::Mask;
+use crate::error::Result;
+use crate::store::digest::Digest;
+
+/// What is known of a concept in a sample. Unlabelled is not absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Presence {
+    /// The concept covers at least the study's threshold.
+    Present,
+    /// The concept is known to be absent.
+    Absent,
+    /// Not annotated, or too small to count either way: left out, and counted.
+    Unknown,
+}
+
+/// One sample of a dataset: a whole image, or a tile of one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Digest of the pixels (width, height, RGB bytes). The same picture is the same sample wherever it lies.
+    pub id: Digest,
+    /// A readable name, unique in the dataset: file stem, with `@x,y` for a tile.
+    pub name: String,
+    /// Samples of one group never straddle a split.
+    pub group: String,
+    /// Where the sample comes from; negatives are matched by it.
+    pub source: String,
+    /// For each concept of the dataset, in order: present, absent or unknown.
+    pub presence: Vec<Presence>,
+    /// For each concept, in order: share of pixels its mask covers, in [0, 1]; NaN without a mask.
+    pub coverage: Vec<f32>,
+    /// Names of everything known to be in the picture, the concepts included: the context for matched negatives.
+    pub labels: BTreeSet<String>,
+}
+
+/// A file that could not be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The file.
+    pub path: PathBuf,
+    /// Why it was left out.
+    pub reason: String,
+}
+
+/// A change to a picture with a known effect on a concept (Elements only: the picture is rendered again).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Edit {
+    /// The concept's attribute is swapped away on every object that has it, all else kept: a hard negative
+    /// (for `triangle`: every red triangle becomes a red square).
+    Removed,
+    /// The concept is kept on every object that has it and its companion attribute is swapped: a hard positive
+    /// (for `triangle`: every red triangle becomes a blue triangle).
+    Kept,
+    /// One object is given the concept, its other attributes drawn independently (never by the world's rule).
+    With,
+    /// The same picture as [`Edit::With`] with that object's attribute set to another value: the paired truth.
+    Without,
+}
+
+/// Images with concept labels. Only the index is held in memory; pictures and masks are read when asked for.
+pub trait Dataset: Send + Sync {
+    /// The concepts, in the study's order.
+    fn concepts(&self) -> &[String];
+
+    /// The index. The order is stable: by file name, then tile.
+    fn samples(&self) -> &[Sample];
+
+    /// The files left out.
+    fn skipped(&self) -> &[Skipped];
+
+    /// The picture of a sample, at its native size.
+    ///
+    /// # Errors
+    /// When the file cannot be read any more.
+    fn image(&self, sample: usize) -> Result<RgbImage>;
+
+    /// The mask of a concept in a sample, at the picture's size; `None` where the dataset has no mask for it.
+    ///
+    /// # Errors
+    /// When the file cannot be read any more.
+    fn mask(&self, sample: usize, concept: usize) -> Result<Option<Mask>>;
+
+    /// The picture of a sample after an edit; `None` where this dataset or sample cannot be edited so.
+    ///
+    /// # Errors
+    /// When the picture cannot be made.
+    fn edited(&self, _sample: usize, _concept: usize, _edit: Edit) -> Result<Option<RgbImage>> {
+        Ok(None)
+    }
+}

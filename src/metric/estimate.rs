@@ -1,0 +1,20 @@
+//! The only form in which a number leaves this module.
+
+use serde::{Deserialize, Serialize};
+
+/// A measured value with its uncertainty and what chance would give.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The value; NaN where it is not defined.
+    pub value: f64,
+    /// Lower end of the 95 % interval.
+    pub ci_low: f64,
+    /// Upper end of the 95 % interval.
+    pub ci_high: f64,
+    /// What the metric gives where there is nothing to find; NaN where no such level is known.
+    pub null: f64,
+    /// Where `null` comes from: "chance", "random direction", "permuted labels", "ceiling", …; empty without one.
+    pub null_kind: String,
+    /// Number of samples behind the value.
+    pub n: usize,
+}

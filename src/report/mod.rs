@@ -1,0 +1,5 @@
+//! What is shown: tables, figures and one self-contained page.
+
+pub mod row;
+
+pub use row::{MetricRow, SampleRow};

@@ -1,0 +1,3 @@
+//! Where results live: immutable, content-addressed, atomically published artifacts.
+
+pub mod digest;
