@@ -1,0 +1,117 @@
+//! L-BFGS with a backtracking line search, for the objectives that linfa's logistic regression cannot express
+//! (soft labels, sample weights). Nocedal & Wright, Numerical Optimization, algorithm 7.5.
+
+/// Where a minimisation ended.
+#[derive(Debug, Clone)]
+pub struct Minimum {
+    /// The parameters.
+    pub x: Vec<f64>,
+    /// Euclidean norm of the gradient there.
+    pub gradient_norm: f64,
+}
+
+const HISTORY: usize = 10;
+
+/// Minimises a smooth function from `x` on. `f(x, gradient)` returns the value and fills the gradient.
+/// Stops when the gradient's norm is at most `tolerance`, or after `steps` steps.
+pub fn minimise(mut x: Vec<f64>, steps: usize, tolerance: f64, mut f: impl FnMut(&[f64], &mut [f64]) -> f64) -> Minimum {
+    let n = x.len();
+    let mut gradient = vec![0.0; n];
+    let mut value = f(&x, &mut gradient);
+    let mut history: Vec<(Vec<f64>, Vec<f64>, f64)> = Vec::new();
+    for _ in 0..steps {
+        if norm(&gradient) <= tolerance {
+            break;
+        }
+        let direction = descent_direction(&gradient, &history);
+        let slope = dot(&direction, &gradient);
+        let mut step = if history.is_empty() { 1.0 / norm(&gradient).max(1.0) } else { 1.0 };
+        let mut next = vec![0.0; n];
+        let mut next_gradient = vec![0.0; n];
+        let accepted = (0..30).any(|_| {
+            next.iter_mut().zip(&x).zip(&direction).for_each(|((out, x), d)| *out = x + step * d);
+            let next_value = f(&next, &mut next_gradient);
+            let good = next_value <= value + 1e-4 * step * slope;
+            if good { value = next_value } else { step *= 0.5 }
+            good
+        });
+        if !accepted {
+            break;
+        }
+        let s: Vec<f64> = next.iter().zip(&x).map(|(a, b)| a - b).collect();
+        let y: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
+        let curvature = dot(&s, &y);
+        if curvature > 1e-12 * dot(&y, &y) {
+            if history.len() == HISTORY {
+                history.remove(0);
+            }
+            history.push((s, y, 1.0 / curvature));
+        }
+        (x, gradient) = (next, next_gradient);
+    }
+    Minimum { gradient_norm: norm(&gradient), x }
+}
+
+/// The two-loop recursion: minus the inverse Hessian's approximation times the gradient.
+fn descent_direction(gradient: &[f64], history: &[(Vec<f64>, Vec<f64>, f64)]) -> Vec<f64> {
+    let mut q = gradient.to_vec();
+    let mut alphas = Vec::with_capacity(history.len());
+    for (s, y, rho) in history.iter().rev() {
+        let alpha = rho * dot(s, &q);
+        q.iter_mut().zip(y).for_each(|(q, y)| *q -= alpha * y);
+        alphas.push(alpha);
+    }
+    if let Some((_, y, rho)) = history.last() {
+        let scale = 1.0 / (rho * dot(y, y));
+        q.iter_mut().for_each(|q| *q *= scale);
+    }
+    for ((s, y, rho), alpha) in history.iter().zip(alphas.iter().rev()) {
+        let beta = rho * dot(y, &q);
+        q.iter_mut().zip(s).for_each(|(q, s)| *q += (alpha - beta) * s);
+    }
+    q.iter_mut().for_each(|q| *q = -*q);
+    q
+}
+
+/// Inner product.
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Euclidean norm.
+pub fn norm(a: &[f64]) -> f64 {
+    dot(a, a).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_minimum_of_a_quadratic() {
+        let curvature: Vec<f64> = (0..20).map(|i| 10f64.powf(f64::from(i) / 6.0)).collect();
+        let end = minimise(vec![3.0; 20], 300, 1e-9, |x, g| {
+            let mut value = 0.0;
+            for i in 0..x.len() {
+                g[i] = curvature[i] * (x[i] - i as f64);
+                value += 0.5 * g[i] * (x[i] - i as f64);
+            }
+            value
+        });
+        assert!(end.gradient_norm < 1e-9);
+        for (i, x) in end.x.iter().enumerate() {
+            assert!((x - i as f64).abs() < 1e-8, "{i}: {x}");
+        }
+    }
+
+    #[test]
+    fn finds_the_minimum_of_rosenbrock() {
+        let end = minimise(vec![-1.2, 1.0], 200, 1e-8, |x, g| {
+            let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
+            g[0] = -2.0 * a - 400.0 * x[0] * b;
+            g[1] = 200.0 * b;
+            a * a + 100.0 * b * b
+        });
+        assert!((end.x[0] - 1.0).abs() < 1e-6 && (end.x[1] - 1.0).abs() < 1e-6, "{:?}", end.x);
+    }
+}
