@@ -2,6 +2,7 @@
 //!
 //! Data flow in one direction: [`dataset`] → activation → [`probe`] → localise, maximise → [`metric`] → [`report`].
 
+pub mod activation;
 pub mod dataset;
 pub mod error;
 pub mod metric;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -102,6 +102,27 @@ impl ShardWriter {
     }
 }
 
+/// The header of a safetensors file, as far as a shard needs it.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__")]
+    metadata: HeaderMetadata,
+    map: Option<HeaderTensor>,
+    pooled: HeaderTensor,
+}
+
+#[derive(Deserialize)]
+struct HeaderMetadata {
+    shape: String,
+}
+
+#[derive(Deserialize)]
+struct HeaderTensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data_offsets: (u64, u64),
+}
+
 /// An open shard, read piece by piece.
 #[derive(Debug)]
 pub struct ShardFile {
@@ -132,19 +153,21 @@ impl ShardFile {
         }
         let mut bytes = vec![0; 8 + header];
         file.read_exact_at(&mut bytes, 0).map_err(Error::io("read", path))?;
-        let (_, meta) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(format!("not a safetensors file: {e}")))?;
-        let shape: Vec<usize> = meta
-            .metadata()
-            .as_ref()
-            .and_then(|m| m.get("shape"))
-            .map(|s| s.split(',').filter_map(|v| v.parse().ok()).collect())
-            .unwrap_or_default();
-        let shape: [usize; 3] = shape.try_into().map_err(|_| bad("no `shape` in its metadata".into()))?;
-        let start = |name: &str| meta.info(name).map(|t| ((8 + header + t.data_offsets.0) as u64, t.dtype));
-        let pooled = meta.info("pooled").ok_or_else(|| bad("no tensor `pooled`".into()))?;
-        let samples = pooled.shape.first().copied().unwrap_or(0);
-        let pooled = start("pooled").map_or(0, |p| p.0);
-        Ok(Self { path: path.to_path_buf(), file, shape, samples, map: start("map"), pooled })
+        let header_end = (8 + header) as u64;
+        let header: Header =
+            serde_json::from_slice(&bytes[8..]).map_err(|e| bad(format!("not a shard of activations: {e}")))?;
+        let shape: Vec<usize> = header.metadata.shape.split(',').filter_map(|v| v.parse().ok()).collect();
+        let shape: [usize; 3] = shape.try_into().map_err(|_| bad("`shape` is not three numbers".into()))?;
+        let map = header.map.map(|t| (header_end + t.data_offsets.0, t.dtype));
+        let samples = header.pooled.shape.first().copied().unwrap_or(0);
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            shape,
+            samples,
+            map,
+            pooled: header_end + header.pooled.data_offsets.0,
+        })
     }
 
     /// Reads a part of one sample's map, flattened as `[channel, height, width]`: `out.len()` values from `first` on.

@@ -1,0 +1,256 @@
+//! Coordinates in which probes are fitted.
+//!
+//! Every linear probe is a combination of its training activations, so a fit in the span of n samples loses nothing
+//! (Kimeldorf & Wahba 1971). Where the layer has more values than there are samples, the samples get coordinates whose
+//! inner products are those of the centred activations: the rows of the Cholesky factor of the Gram matrix. Any subset
+//! of rows (a fold, the false positives) is then a valid n-dimensional form of those samples, and the d-dimensional
+//! direction is made once, at the end, by [`Space::directions`].
+
+use ndarray::{Array1, Array2, ArrayView2, s};
+use rayon::prelude::*;
+
+use crate::activation::LayerSet;
+use crate::error::Result;
+use crate::probe::Variant;
+use crate::probe::lbfgs::dot;
+
+/// Columns of a full map handled at once: 2,000 samples take 32 MB.
+const BLOCK: usize = 4096;
+/// A sample whose squared distance to the span of those before it is below this share of the mean square norm adds no
+/// coordinate: repeated tiles, and the last of centred samples, lie in that span up to rounding.
+const RANK_TOLERANCE: f64 = 1e-6;
+
+/// Samples as rows of coordinates, centred on the mean of the first `fitted` samples and scaled to unit mean square norm.
+#[derive(Debug)]
+pub struct Space {
+    /// Samples behind the rows: positions in the layer's activation set.
+    pub samples: Vec<usize>,
+    /// Coordinates `[sample, coordinate]`.
+    pub x: Array2<f64>,
+    /// Full or pooled activations.
+    pub variant: Variant,
+    /// Mean activation of the fitted samples, in the layer's own units.
+    mean: Array1<f64>,
+    /// Root mean square norm of the fitted samples' centred activations: a coordinate times this is in the layer's units.
+    pub scale: f64,
+    /// For coordinates in the span of the samples: how many samples span it. `None`: coordinates are activations.
+    spanning: Option<usize>,
+}
+
+impl Space {
+    /// Coordinates of `samples`, of which the first `fitted` may be used in fits; the rest are only projected.
+    ///
+    /// # Errors
+    /// When activations cannot be read.
+    pub fn new(set: &LayerSet, variant: Variant, samples: &[usize], fitted: usize) -> Result<Self> {
+        match variant {
+            Variant::TranslationInvariant => {
+                Self::primal(&set.pooled(samples)?.mapv(f64::from), samples, fitted, variant)
+            }
+            Variant::Full if set.width() <= fitted => {
+                let x = set.column_block(samples, 0..set.width())?;
+                Self::primal(&x.mapv(f64::from), samples, fitted, variant)
+            }
+            Variant::Full => Self::dual(set, samples, fitted),
+        }
+    }
+
+    fn primal(x: &Array2<f64>, samples: &[usize], fitted: usize, variant: Variant) -> Result<Self> {
+        let fit = x.slice(s![..fitted, ..]);
+        let mean = fit.mean_axis(ndarray::Axis(0)).unwrap_or_else(|| Array1::zeros(x.ncols()));
+        let mut x = x - &mean;
+        let scale = mean_square_norm(x.slice(s![..fitted, ..])).sqrt().max(f64::MIN_POSITIVE);
+        x /= scale;
+        Ok(Self { samples: samples.to_vec(), x, variant, mean, scale, spanning: None })
+    }
+
+    fn dual(set: &LayerSet, samples: &[usize], fitted: usize) -> Result<Self> {
+        let (mut gram, mean) = gram(set, samples, fitted)?;
+        let trace = (0..fitted).map(|i| gram[[i, i]]).sum::<f64>() / fitted.max(1) as f64;
+        let scale = trace.sqrt().max(f64::MIN_POSITIVE);
+        gram /= scale * scale;
+        cholesky_rows(&mut gram);
+        Ok(Self { samples: samples.to_vec(), x: gram, variant: Variant::Full, mean, scale, spanning: Some(fitted) })
+    }
+
+    /// Dimension of the coordinates.
+    pub fn dimension(&self) -> usize {
+        self.x.ncols()
+    }
+
+    /// The score of row `row` under weights and bias in coordinates.
+    pub fn score(&self, row: usize, weights: &[f64], bias: f64) -> f64 {
+        self.x.row(row).as_slice().map_or(0.0, |x| dot(x, weights)) + bias
+    }
+
+    /// Turns weights in coordinates into weights on activations: for each of `weights`, the d-dimensional weights and
+    /// the offset such that `<w, z> + offset` equals the score in coordinates without its bias.
+    ///
+    /// # Errors
+    /// When activations cannot be read.
+    pub fn directions(&self, set: &LayerSet, weights: &[Vec<f64>]) -> Result<Vec<(Vec<f64>, f64)>> {
+        let rows: Vec<Vec<f64>> = match self.spanning {
+            None => weights.iter().map(|w| w.iter().map(|v| v / self.scale).collect()).collect(),
+            Some(fitted) => self.combine(set, weights, fitted)?,
+        };
+        let mean = self.mean.as_slice().unwrap_or_default();
+        Ok(rows.into_iter().map(|w| (w.clone(), -dot(&w, mean))).collect())
+    }
+
+    /// w = sum over samples of a_i (z_i - mean) with a = L^-T of the weights, summed block of columns by block.
+    fn combine(&self, set: &LayerSet, weights: &[Vec<f64>], fitted: usize) -> Result<Vec<Vec<f64>>> {
+        let mut a = Array2::<f32>::zeros((weights.len(), fitted));
+        for (mut out, w) in a.outer_iter_mut().zip(weights) {
+            let coefficients = self.solve_transposed(w, fitted);
+            let total: f64 = coefficients.iter().sum();
+            // Subtracting the mean of the samples is subtracting the coefficients' mean from each of them.
+            let shift = total / fitted as f64;
+            out.iter_mut().zip(coefficients).for_each(|(o, c)| *o = ((c - shift) / (self.scale * self.scale)) as f32);
+        }
+        let samples = &self.samples[..fitted];
+        let mut out = vec![vec![0.0; set.width()]; weights.len()];
+        for first in (0..set.width()).step_by(BLOCK) {
+            let range = first..(first + BLOCK).min(set.width());
+            let mut z = set.column_block(samples, range.clone())?;
+            centre(&mut z, &self.mean.slice(s![range.clone()]).to_owned());
+            let part = a.dot(&z);
+            for (out, part) in out.iter_mut().zip(part.outer_iter()) {
+                out[range.clone()].iter_mut().zip(part).for_each(|(o, p)| *o = f64::from(*p));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Solves `L^T a = w` by back substitution; L is the fitted rows' lower triangle.
+    fn solve_transposed(&self, w: &[f64], fitted: usize) -> Vec<f64> {
+        let mut a = w[..fitted].to_vec();
+        for i in (0..fitted).rev() {
+            let row = self.x.row(i);
+            let value = if row[i] > 0.0 { a[i] / row[i] } else { 0.0 };
+            a[i] = value;
+            for j in 0..i {
+                a[j] -= row[j] * value;
+            }
+        }
+        a
+    }
+}
+
+fn mean_square_norm(x: ArrayView2<'_, f64>) -> f64 {
+    x.iter().map(|v| v * v).sum::<f64>() / x.nrows().max(1) as f64
+}
+
+fn centre(z: &mut Array2<f32>, mean: &Array1<f64>) {
+    for mut row in z.outer_iter_mut() {
+        row.iter_mut().zip(mean).for_each(|(z, m)| *z = (f64::from(*z) - m) as f32);
+    }
+}
+
+/// Inner products of the centred samples with the fitted ones, `[sample, fitted]`, and the fitted samples' mean.
+/// Products of a block are in f32, sums over blocks in f64.
+fn gram(set: &LayerSet, samples: &[usize], fitted: usize) -> Result<(Array2<f64>, Array1<f64>)> {
+    let mut gram = Array2::<f64>::zeros((samples.len(), fitted));
+    let mut mean = Array1::<f64>::zeros(set.width());
+    for first in (0..set.width()).step_by(BLOCK) {
+        let range = first..(first + BLOCK).min(set.width());
+        let mut z = set.column_block(samples, range.clone())?;
+        let block_mean = column_mean(z.slice(s![..fitted, ..]));
+        centre(&mut z, &block_mean);
+        mean.slice_mut(s![range]).assign(&block_mean);
+        let product = multiply_transposed(&z, fitted);
+        gram.zip_mut_with(&product, |g, p| *g += f64::from(*p));
+    }
+    Ok((gram, mean))
+}
+
+fn column_mean(z: ArrayView2<'_, f32>) -> Array1<f64> {
+    let mut mean = Array1::zeros(z.ncols());
+    for row in z.outer_iter() {
+        mean.zip_mut_with(&row, |m: &mut f64, v| *m += f64::from(*v));
+    }
+    mean / z.nrows().max(1) as f64
+}
+
+/// `z z[..fitted]^T`, in strips of rows that do not depend on the number of threads.
+fn multiply_transposed(z: &Array2<f32>, fitted: usize) -> Array2<f32> {
+    let right = z.slice(s![..fitted, ..]);
+    let mut out = Array2::zeros((z.nrows(), fitted));
+    let strips: Vec<_> =
+        out.axis_chunks_iter_mut(ndarray::Axis(0), 256).zip(z.axis_chunks_iter(ndarray::Axis(0), 256)).collect();
+    strips.into_par_iter().for_each(|(mut out, left)| out.assign(&left.dot(&right.t())));
+    out
+}
+
+/// Replaces `[sample, fitted]` inner products by coordinates in place: the fitted rows become the lower Cholesky factor,
+/// the others their projections onto the span (Golub & Van Loan, Matrix Computations, 4.2).
+fn cholesky_rows(gram: &mut Array2<f64>) {
+    let fitted = gram.ncols();
+    let (mut top, mut rest) = gram.view_mut().split_at(ndarray::Axis(0), fitted);
+    let mut factor: Vec<Vec<f64>> = Vec::with_capacity(fitted);
+    for (i, mut row) in top.outer_iter_mut().enumerate() {
+        let mut out = forward_substitute(row.as_slice().unwrap_or_default(), &factor);
+        let left = row[i] - dot(&out, &out);
+        out.push(if left > RANK_TOLERANCE { left.sqrt() } else { 0.0 });
+        row.fill(0.0);
+        row.iter_mut().zip(&out).for_each(|(r, o)| *r = *o);
+        factor.push(out);
+    }
+    let rows: Vec<_> = rest.outer_iter_mut().collect();
+    rows.into_par_iter().for_each(|mut row| {
+        let out = forward_substitute(row.as_slice().unwrap_or_default(), &factor);
+        row.iter_mut().zip(&out).for_each(|(r, o)| *r = *o);
+    });
+}
+
+/// Solves `L y = k` for the first `factor.len()` entries.
+fn forward_substitute(k: &[f64], factor: &[Vec<f64>]) -> Vec<f64> {
+    let mut y = Vec::with_capacity(factor.len() + 1);
+    for (j, l) in factor.iter().enumerate() {
+        y.push(if l[j] > 0.0 { (k[j] - dot(&y, &l[..j])) / l[j] } else { 0.0 });
+    }
+    y
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activation::test_set;
+
+    /// Inner products of the rows are those of the centred activations, and directions score as coordinates do.
+    fn check(variant: Variant, shape: [usize; 3], n: usize, fitted: usize) {
+        let (_dir, set) = test_set(n, shape);
+        let samples: Vec<usize> = (0..n).rev().collect();
+        let space = Space::new(&set, variant, &samples, fitted).unwrap();
+        let weights: Vec<f64> = (0..space.dimension()).map(|i| ((i * 7 % 11) as f64 - 5.0) / 5.0).collect();
+        let (direction, offset) = space.directions(&set, &[weights.clone()]).unwrap().remove(0);
+        for (row, sample) in samples.iter().enumerate() {
+            let z: Vec<f64> = match variant {
+                Variant::Full => set.map(*sample).unwrap().iter().map(|v| f64::from(*v)).collect(),
+                Variant::TranslationInvariant => {
+                    set.pooled(&[*sample]).unwrap().iter().map(|v| f64::from(*v)).collect()
+                }
+            };
+            let wanted = dot(&direction, &z) + offset;
+            let got = space.score(row, &weights, 0.0);
+            assert!((wanted - got).abs() < 2e-4 * (1.0 + wanted.abs()), "{variant:?} row {row}: {wanted} {got}");
+        }
+        assert!((mean_square_norm(space.x.slice(s![..fitted, ..])) - 1.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn coordinates_and_directions_agree() {
+        check(Variant::TranslationInvariant, [5, 3, 3], 20, 15);
+        check(Variant::Full, [2, 2, 2], 30, 20);
+        check(Variant::Full, [7, 4, 4], 30, 20);
+    }
+
+    #[test]
+    fn repeated_samples_do_no_harm() {
+        let (_dir, set) = test_set(4, [40, 2, 2]);
+        let samples = [0, 1, 1, 2, 3, 3];
+        let space = Space::new(&set, Variant::Full, &samples, 4).unwrap();
+        assert!(space.x.iter().all(|v| v.is_finite()));
+        let gap: f64 = (&space.x.row(1) - &space.x.row(2)).mapv(|v| v * v).sum();
+        assert!(gap < 1e-4, "the same sample has the same coordinates: {gap}");
+    }
+}
