@@ -1,5 +1,7 @@
 //! The object every probe yields: a direction with its provenance.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Whether a direction has its own weights at every position, or one weight a channel.
@@ -56,10 +58,10 @@ pub struct Cav {
     pub norm: f64,
     /// Offset that belongs to the unit direction: score `s = <direction, z> + bias`.
     pub bias: f64,
-    /// The sample is called positive when `s > threshold`; zero unless calibrated.
+    /// The threshold with the best balanced accuracy on the validation split (Youden); the native one is zero.
     pub threshold: f64,
     /// Solver status and class balance.
     pub fit: Fit,
-    /// Free remarks, such as "38 false positives, 50 wanted".
-    pub note: String,
+    /// Other numbers known of this direction, by metric name: `false_positives`, `cos_classifier`, `selection_null_cos`.
+    pub facts: BTreeMap<String, f64>,
 }

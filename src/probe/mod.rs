@@ -1,8 +1,22 @@
 //! The directions: every kind of concept probe, behind one trait.
 
 pub mod cav;
+pub mod kind;
 pub mod lbfgs;
+pub mod logistic;
+pub mod options;
 pub mod space;
+pub mod task;
+
+mod classifier;
+mod cured;
+mod false_positive;
+pub mod null;
+mod pattern;
+mod segmentation;
 
 pub use cav::{Cav, Fit, Variant};
+pub use kind::{KINDS, ProbeKind};
+pub use options::ProbeOptions;
 pub use space::Space;
+pub use task::{Labelled, Outcome, Solution, Task};

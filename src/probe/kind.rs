@@ -1,0 +1,46 @@
+//! The table of probe kinds. A kind is one file with one implementation of [`ProbeKind`], and one line here.
+
+use std::collections::BTreeMap;
+
+use super::task::{Outcome, Solution, Task};
+use super::{classifier, cured, false_positive, null, pattern, segmentation};
+use crate::error::Result;
+
+/// A way of turning labelled activations into a direction.
+pub trait ProbeKind: Sync {
+    /// The name in study files and tables.
+    fn name(&self) -> &'static str;
+
+    /// One line for `cavern ls probes`.
+    fn about(&self) -> &'static str;
+
+    /// Kinds whose solutions this one is made from; they stand before it in [`KINDS`].
+    fn needs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Fits the direction. `earlier` holds the kinds already solved for this task.
+    ///
+    /// # Errors
+    /// When activations or masks cannot be read.
+    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Result<Outcome>;
+}
+
+/// Solutions of the same task, by kind.
+pub type Earlier = BTreeMap<String, Solution>;
+
+/// Every kind, in the order they are fitted.
+pub const KINDS: [&dyn ProbeKind; 7] = [
+    &classifier::Classifier,
+    &pattern::Pattern,
+    &false_positive::FalsePositive,
+    &cured::Cured,
+    &segmentation::Segmentation,
+    &null::RandomDirection,
+    &null::PermutedLabels,
+];
+
+/// The solution of an earlier kind, or the refusal that follows from its absence.
+pub fn needed<'a>(earlier: &'a Earlier, kind: &str) -> std::result::Result<&'a Solution, Outcome> {
+    earlier.get(kind).ok_or_else(|| Outcome::Refused(format!("there is no `{kind}` direction to start from")))
+}

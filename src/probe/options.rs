@@ -1,0 +1,83 @@
+//! Settings of the probes: the `[probe]` table of a study.
+
+use serde::{Deserialize, Serialize};
+
+use super::Variant;
+use super::kind::KINDS;
+use crate::error::{Error, Result};
+
+/// The `[probe]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProbeOptions {
+    /// Kinds to fit, by name.
+    pub kinds: Vec<String>,
+    /// Full, translation-invariant, or both.
+    pub variants: Vec<Variant>,
+    /// Regularisation strengths to choose from on the validation split. The objective is the mean loss plus
+    /// `lambda / 2` times the squared norm of the weights on activations of unit mean square norm.
+    pub lambda: Vec<f64>,
+    /// Folds for the out-of-fold scores that false positives are mined with.
+    pub folds: usize,
+    /// Fewest false positives an FP-CAV is fitted on.
+    pub min_false_positives: usize,
+    /// Fewest positives, and fewest negatives, in the fit split and in the test split.
+    pub min_samples: usize,
+    /// Positions a shared Segmentation-CAV is fitted on, drawn from masks and their surroundings alike.
+    pub positions: usize,
+    /// Classifier-CAVs in the reference ensemble that mines hard samples (H1).
+    pub references: usize,
+    /// Random directions, and degraded twins of each FP-CAV.
+    pub controls: usize,
+}
+
+impl Default for ProbeOptions {
+    fn default() -> Self {
+        Self {
+            kinds: ["classifier", "pattern", "fp", "cured", "segmentation"].map(str::to_owned).to_vec(),
+            variants: vec![Variant::Full, Variant::TranslationInvariant],
+            lambda: vec![1e-4, 1e-3, 1e-2],
+            folds: 5,
+            min_false_positives: 50,
+            min_samples: 20,
+            positions: 20_000,
+            references: 5,
+            controls: 3,
+        }
+    }
+}
+
+impl ProbeOptions {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// When a kind does not exist or a number is out of range; the message names the key.
+    pub fn check(&self) -> Result<()> {
+        for kind in &self.kinds {
+            if !KINDS.iter().any(|k| k.name() == kind) {
+                return Err(Error::unknown("probe kind", kind, KINDS.iter().map(|k| k.name())));
+            }
+        }
+        for kind in &self.kinds {
+            for needed in KINDS.iter().filter(|k| k.name() == kind).flat_map(|k| k.needs()) {
+                if !self.kinds.iter().any(|k| k == needed) {
+                    let problem = format!("`{kind}` is made from `{needed}`, which is not in the list");
+                    return Err(Error::key("probe.kinds", problem, format!("add \"{needed}\"")));
+                }
+            }
+        }
+        let positive = |key: &str, ok: bool, wanted: &str| {
+            if ok { Ok(()) } else { Err(Error::key(key, "out of range", wanted)) }
+        };
+        positive("probe.kinds", !self.kinds.is_empty(), "name at least one kind")?;
+        positive("probe.variants", !self.variants.is_empty(), "\"full\", \"ti\" or both")?;
+        let lambda_ok = !self.lambda.is_empty() && self.lambda.iter().all(|l| l.is_finite() && *l > 0.0);
+        positive("probe.lambda", lambda_ok, "a list of positive numbers, such as [1e-4, 1e-3, 1e-2]")?;
+        positive("probe.folds", self.folds >= 2, "at least 2")?;
+        positive("probe.min_false_positives", self.min_false_positives >= 2, "at least 2; 50 is the default")?;
+        positive("probe.min_samples", self.min_samples >= 2, "at least 2")?;
+        positive("probe.positions", self.positions >= 100, "at least 100")?;
+        positive("probe.references", self.references % 2 == 1, "an odd number, so that a majority exists")?;
+        positive("probe.controls", self.controls >= 1, "at least 1")
+    }
+}

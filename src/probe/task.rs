@@ -1,0 +1,154 @@
+//! What a probe is fitted to: one concept at one layer, in one form of the activations.
+
+use rand::seq::SliceRandom;
+use std::collections::BTreeMap;
+
+use super::options::ProbeOptions;
+use super::space::Space;
+use crate::activation::LayerSet;
+use crate::error::Result;
+use crate::seed::Seed;
+
+/// Rows of a [`Space`] with a known label.
+#[derive(Debug, Clone, Default)]
+pub struct Labelled {
+    /// Rows where the concept is present.
+    pub positive: Vec<usize>,
+    /// Rows where it is known to be absent.
+    pub negative: Vec<usize>,
+}
+
+/// One concept at one layer.
+pub struct Task<'a> {
+    /// The concept's name.
+    pub concept: &'a str,
+    /// The layer's activations.
+    pub set: &'a LayerSet,
+    /// Coordinates of the fit and validation samples.
+    pub space: &'a Space,
+    /// Rows to fit on.
+    pub fit: &'a Labelled,
+    /// Rows to choose regularisation, offsets and thresholds on.
+    pub val: &'a Labelled,
+    /// For each row, the block it belongs to: folds never part a block.
+    pub blocks: &'a [usize],
+    /// For each row, the source it comes from: negatives are matched by it.
+    pub sources: &'a [usize],
+    /// Share of each cell of the layer's grid the concept covers, `[height * width]`; `None` where a row has no mask.
+    pub coverage: &'a (dyn Fn(usize) -> Result<Option<Vec<f32>>> + Sync),
+    /// Settings.
+    pub options: &'a ProbeOptions,
+    /// The study's seed.
+    pub seed: Seed,
+}
+
+impl Task<'_> {
+    /// The random stream `name` of this concept, layer and variant.
+    pub fn stream(&self, name: &str) -> rand_chacha::ChaCha8Rng {
+        let variant = self.space.variant.name();
+        self.seed.stream(&format!("probe/{}/{}/{variant}/{name}", self.set.layer, self.concept))
+    }
+
+    /// As many positives as negatives, drawn from the stream `name`: the larger side is subsampled, and negatives keep
+    /// the positives' shares of every source as far as there are enough of them.
+    pub fn balanced(&self, from: &Labelled, name: &str) -> Labelled {
+        let mut rng = self.stream(name);
+        let (mut positive, mut negative) = (from.positive.clone(), from.negative.clone());
+        positive.shuffle(&mut rng);
+        negative.shuffle(&mut rng);
+        let count = positive.len().min(negative.len());
+        positive.truncate(count);
+        let negative = self.match_sources(&positive, &negative, count);
+        let mut out = Labelled { positive, negative };
+        out.positive.sort_unstable();
+        out.negative.sort_unstable();
+        out
+    }
+
+    /// Takes `count` of the shuffled `negative` rows: first up to the number of positives of each source, then any.
+    fn match_sources(&self, positive: &[usize], negative: &[usize], count: usize) -> Vec<usize> {
+        let mut wanted = BTreeMap::new();
+        for row in positive {
+            *wanted.entry(self.sources[*row]).or_insert(0usize) += 1;
+        }
+        let (mut taken, mut rest) = (Vec::new(), Vec::new());
+        for row in negative {
+            match wanted.get_mut(&self.sources[*row]) {
+                Some(left) if *left > 0 => {
+                    *left -= 1;
+                    taken.push(*row);
+                }
+                _ => rest.push(*row),
+            }
+        }
+        taken.extend(rest);
+        taken.truncate(count);
+        taken
+    }
+}
+
+/// Weights of a solved probe.
+#[derive(Debug, Clone)]
+pub enum Weights {
+    /// In the coordinates of the task's [`Space`].
+    Coordinates(Vec<f64>),
+    /// On the activations themselves, `[channel, height, width]` or `[channel]`.
+    Activations(Vec<f64>),
+}
+
+/// Where the offset of a probe comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Offset {
+    /// It belongs to the solution, in the same form as the weights.
+    Native(f64),
+    /// The kind has none: one-dimensional logistic regression on the validation scores gives it.
+    Calibrated,
+}
+
+/// A solved probe, before its direction is made.
+#[derive(Debug, Clone)]
+pub struct Solution {
+    /// The weights.
+    pub weights: Weights,
+    /// The offset.
+    pub offset: Offset,
+    /// Regularisation strength; NaN without one.
+    pub lambda: f64,
+    /// Gradient norm at the solution; NaN for closed forms.
+    pub gradient_norm: f64,
+    /// Positives and negatives it was fitted on.
+    pub counts: (usize, usize),
+    /// Other numbers known of it, by metric name.
+    pub facts: BTreeMap<String, f64>,
+}
+
+impl Solution {
+    /// A solution in coordinates with its own offset.
+    pub fn new(weights: Vec<f64>, offset: Offset, counts: (usize, usize)) -> Self {
+        Self {
+            weights: Weights::Coordinates(weights),
+            offset,
+            lambda: f64::NAN,
+            gradient_norm: f64::NAN,
+            counts,
+            facts: BTreeMap::new(),
+        }
+    }
+
+    /// The weights in coordinates, if that is their form.
+    pub fn coordinates(&self) -> Option<&[f64]> {
+        match &self.weights {
+            Weights::Coordinates(w) => Some(w),
+            Weights::Activations(_) => None,
+        }
+    }
+}
+
+/// What came of a fit.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// A direction.
+    Solved(Solution),
+    /// None, and why: "38 false positives, 50 wanted".
+    Refused(String),
+}
