@@ -60,6 +60,14 @@ impl DigestBuilder {
         Ok(self.field(name, text))
     }
 
+    /// The digest, as the last step of a chain that can fail.
+    ///
+    /// # Errors
+    /// Never; it spares the caller a wrapping.
+    pub fn finish_ok(self) -> crate::error::Result<Digest> {
+        Ok(self.finish())
+    }
+
     /// The digest.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().to_hex().to_string())

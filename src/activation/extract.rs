@@ -1,0 +1,185 @@
+//! Extraction: pictures in, shards of activations out, one pass of the network for all layers, flat in memory.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+
+use super::options::ActivationOptions;
+use super::plan::{Change, Item};
+use super::read::LayerSet;
+use super::shard::{self, ShardWriter};
+use crate::dataset::Dataset;
+use crate::dataset::preprocess::Picture;
+use crate::error::{Error, Result};
+use crate::model::Graph;
+use crate::seed::Seed;
+use crate::store::Store;
+use crate::store::digest::{Digest, DigestBuilder};
+
+/// The kind of artifact a shard is.
+pub const KIND: &str = "activation";
+
+/// Everything extraction depends on.
+pub struct Extraction<'a> {
+    /// The pictures.
+    pub dataset: &'a dyn Dataset,
+    /// The network.
+    pub graph: &'a Graph,
+    /// Names and nodes of the layers.
+    pub layers: &'a [(String, usize)],
+    /// Batch, shard size and storage.
+    pub options: &'a ActivationOptions,
+    /// Where the network runs.
+    pub device: &'a Device,
+    /// The study's seed, for views with noise.
+    pub seed: u64,
+}
+
+/// One shard: its items, and for each layer its key.
+struct Shard<'a> {
+    items: &'a [Item],
+    keys: Vec<Digest>,
+}
+
+impl Extraction<'_> {
+    /// Keys of the shards of `items` at one layer, in order: what later stages name their own artifacts by.
+    ///
+    /// # Errors
+    /// When a change has no JSON form.
+    pub fn keys(&self, items: &[Item], layer: usize) -> Result<Vec<Digest>> {
+        Ok(self.shards(items)?.into_iter().map(|mut s| s.keys.swap_remove(layer)).collect())
+    }
+
+    fn shards<'i>(&self, items: &'i [Item]) -> Result<Vec<Shard<'i>>> {
+        items.chunks(self.options.shard).map(|items| self.shard(items)).collect()
+    }
+
+    /// A shard depends on its own pictures, the network, the preprocessing and the layer, and on nothing else.
+    fn shard<'i>(&self, items: &'i [Item]) -> Result<Shard<'i>> {
+        let mut ids = String::new();
+        for item in items {
+            ids.push_str(item.id(self.dataset, self.seed)?.as_str());
+        }
+        let device = if self.device.is_cpu() { "cpu" } else { "cuda" };
+        let keys = self.layers.iter().map(|(_, node)| {
+            DigestBuilder::new("activation v1")
+                .field("samples", &ids)
+                .field("model", self.graph.digest().as_str())
+                .json("preprocess", self.graph.preprocess())?
+                .json("node", node)
+                .json("storage", &self.options.storage)
+                .json("batch", &self.options.batch)
+                .field("device", device)
+                .finish_ok()
+        });
+        Ok(Shard { items, keys: keys.collect::<Result<_>>()? })
+    }
+
+    /// Computes what the store lacks and opens the activations of `items`, one set a layer. `done` is told the number
+    /// of items finished and whether they had to be computed.
+    ///
+    /// # Errors
+    /// When pictures cannot be read, the network fails, an activation is not finite, or the disk is full.
+    pub fn run(&self, store: &Store, items: &[Item], mut done: impl FnMut(usize, bool)) -> Result<Vec<LayerSet>> {
+        for shard in self.shards(items)? {
+            let missing: Vec<usize> =
+                (0..self.layers.len()).filter(|l| !store.has(KIND, &shard.keys[*l])).collect();
+            if !missing.is_empty() {
+                self.compute(store, &shard, &missing)?;
+            }
+            done(shard.items.len(), !missing.is_empty());
+        }
+        self.open(store, items)
+    }
+
+    /// Opens the activations of `items`, which must have been extracted before.
+    ///
+    /// # Errors
+    /// When a shard is missing or damaged.
+    pub fn open(&self, store: &Store, items: &[Item]) -> Result<Vec<LayerSet>> {
+        let shards = self.shards(items)?;
+        let layers = self.layers.iter().enumerate().map(|(l, (name, _))| {
+            let paths = shards.iter().map(|s| store.get(KIND, &s.keys[l], "extract")?.file(shard::FILE));
+            LayerSet::open(name, &paths.collect::<Result<Vec<PathBuf>>>()?)
+        });
+        layers.collect()
+    }
+
+    fn compute(&self, store: &Store, shard: &Shard<'_>, missing: &[usize]) -> Result<()> {
+        let nodes: Vec<usize> = missing.iter().map(|l| self.layers[*l].1).collect();
+        let shapes = nodes.iter().map(|n| map_shape(self.graph.shape(*n))).collect::<Vec<_>>();
+        let mut writers: Vec<ShardWriter> =
+            shapes.iter().map(|s| ShardWriter::new(*s, self.options.storage)).collect();
+        let size: usize = self.graph.input_shape().iter().product();
+        let pictures = self.pictures(shard.items)?;
+        for batch in pictures.chunks(self.options.batch * size) {
+            let [channel, height, width] = self.graph.input_shape();
+            let x = Tensor::from_slice(batch, (batch.len() / size, channel, height, width), self.device)?;
+            for ((tap, writer), l) in self.graph.forward(&x, &nodes)?.iter().zip(&mut writers).zip(missing) {
+                writer.push(&self.layers[*l].0, &tap.flatten_all()?.to_vec1::<f32>()?)?;
+            }
+        }
+        for (writer, l) in writers.iter().zip(missing) {
+            let parameters = serde_json::json!({
+                "model": self.graph.name(), "layer": self.layers[*l].0, "samples": shard.items.len(),
+                "storage": self.options.storage, "preprocess": self.graph.preprocess(),
+            });
+            store.get_or_make(KIND, &shard.keys[*l], parameters, |draft| draft.write(shard::FILE, &writer.finish()?))?;
+        }
+        Ok(())
+    }
+
+    /// The network's input for every item, one after the other; items of one sample share its decoding.
+    fn pictures(&self, items: &[Item]) -> Result<Vec<f32>> {
+        let size: usize = self.graph.input_shape().iter().product();
+        let mut out = vec![0.0; items.len() * size];
+        let mut groups: BTreeMap<usize, Vec<(&Item, &mut [f32])>> = BTreeMap::new();
+        for (item, slot) in items.iter().zip(out.chunks_exact_mut(size)) {
+            groups.entry(item.sample).or_default().push((item, slot));
+        }
+        let groups: Vec<_> = groups.into_iter().collect();
+        groups.into_par_iter().try_for_each(|(sample, slots)| -> Result<()> {
+            let mut plain: Option<Picture> = None;
+            for (item, slot) in slots {
+                let picture = self.picture(sample, item, &mut plain)?;
+                self.graph.preprocess().normalise(&picture, slot);
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    fn picture(&self, sample: usize, item: &Item, plain: &mut Option<Picture>) -> Result<Picture> {
+        let preprocess = self.graph.preprocess();
+        if let Change::Edit(concept, edit) = &item.change {
+            let image = self.dataset.edited(sample, *concept, *edit)?.ok_or_else(|| {
+                let name = &self.dataset.samples()[sample].name;
+                Error::Failure(format!("sample `{name}` cannot be edited ({edit:?})"))
+            })?;
+            return preprocess.picture(&image);
+        }
+        let base = match plain.take() {
+            Some(base) => base,
+            None => preprocess.picture(&self.dataset.image(sample)?)?,
+        };
+        let picture = match &item.change {
+            Change::View(view) => {
+                view.apply(&base, Seed(self.seed), self.dataset.samples()[sample].id.as_str())
+            }
+            _ => base.clone(),
+        };
+        *plain = Some(base);
+        Ok(picture)
+    }
+}
+
+/// A layer's shape as `[channel, height, width]`: a vector has one position.
+pub fn map_shape(shape: &[usize]) -> [usize; 3] {
+    match shape {
+        [c, h, w] => [*c, *h, *w],
+        [c, rest @ ..] => [*c, rest.iter().product(), 1],
+        [] => [1, 1, 1],
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line: types only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// cavern asks of a neural network: does this direction mean the concept?
+#[derive(Debug, Parser)]
+#[command(name = "cavern", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The sub-commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a whole study: extract, fit, localise, maximise, score, report
+    #[command(after_help = "Example: cavern run probes/quickstart.toml\n\
+        The last line on stdout is the run's folder. Running a study again does only what is missing.")]
+    Run(StudyArgs),
+    /// Compute the activations a study needs
+    #[command(after_help = "Example: cavern extract probes/quickstart.toml")]
+    Extract(StudyArgs),
+    /// Fit a study's probes to extracted activations
+    #[command(after_help = "Example: cavern fit probes/quickstart.toml")]
+    Fit(StudyArgs),
+    /// Compute attribution maps of fitted probes
+    #[command(after_help = "Example: cavern localise probes/quickstart.toml")]
+    Localise(StudyArgs),
+    /// Render what a study's directions ask for (activation maximisation)
+    #[command(after_help = "Example: cavern maximise probes/quickstart.toml --set maximise.steps=64")]
+    Maximise(StudyArgs),
+    /// Measure fitted probes
+    #[command(after_help = "Example: cavern score probes/quickstart.toml")]
+    Score(StudyArgs),
+    /// Write tables, figures and the page of a scored study
+    #[command(after_help = "Example: cavern report probes/quickstart.toml")]
+    Report(StudyArgs),
+    /// Train the model of a study with a [train] table
+    #[command(after_help = "Example: cavern train probes/train_elements.toml --out runs\n\
+        The last line on stdout is the weights file.")]
+    Train(StudyArgs),
+    /// Check a study file without running it
+    #[command(after_help = "Example: cavern validate probes/camvid.toml --set dataset.root=CamVid")]
+    Validate(ValidateArgs),
+    /// List models, a model's layers, or probe kinds
+    #[command(after_help = "Examples: cavern ls models\n          cavern ls layers efficientnet_lite0 --match 'blocks.*'")]
+    Ls(LsArgs),
+    /// Name what a classifier sees in pictures
+    #[command(after_help = "Example: cavern predict efficientnet_lite0 --weights lite0.pth cat.jpg --top 5")]
+    Predict(PredictArgs),
+}
+
+/// What every command on a study takes.
+#[derive(Debug, Clone, Args)]
+pub struct StudyArgs {
+    /// The study file (TOML)
+    pub study: PathBuf,
+    /// Change a key of the study: --set model.weights=PATH
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder for runs
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// Folder for artifacts, to share between studies [default: OUT/store]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Where networks run: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// What `validate` takes.
+#[derive(Debug, Clone, Args)]
+pub struct ValidateArgs {
+    /// The study file (TOML)
+    pub study: PathBuf,
+    /// Change a key of the study: --set model.weights=PATH
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// What `ls` takes.
+#[derive(Debug, Clone, Args)]
+pub struct LsArgs {
+    /// What to list
+    #[command(subcommand)]
+    pub what: LsWhat,
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Subcommand)]
+pub enum LsWhat {
+    /// The networks cavern can build
+    Models,
+    /// A network's layers and their shapes
+    Layers {
+        /// A name of `cavern ls models`
+        model: String,
+        /// Only layers that match this glob
+        #[arg(long = "match", value_name = "GLOB", default_value = "*")]
+        pattern: String,
+    },
+    /// The kinds of probe
+    Probes,
+}
+
+/// What `predict` takes.
+#[derive(Debug, Clone, Args)]
+pub struct PredictArgs {
+    /// A name of `cavern ls models`
+    pub model: String,
+    /// Pictures (PNG or JPEG)
+    #[arg(required = true)]
+    pub images: Vec<PathBuf>,
+    /// The weights file
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// Classes to name
+    #[arg(long, default_value_t = 5)]
+    pub top: usize,
+    /// One JSON object a picture, on one line each
+    #[arg(long)]
+    pub json: bool,
+}

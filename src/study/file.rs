@@ -1,0 +1,152 @@
+//! The study file: everything a run depends on, typed; unknown keys are refused with the nearest key named.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::overrides;
+use crate::activation::ActivationOptions;
+use crate::dataset::{DatasetSpec, SplitSpec};
+use crate::error::{Error, Result, nearest};
+use crate::localise::LocaliseOptions;
+use crate::maximise::MaximiseOptions;
+use crate::metric::ScoreOptions;
+use crate::model::train::TrainOptions;
+use crate::probe::ProbeOptions;
+use crate::store::digest::{Digest, DigestBuilder};
+
+/// The version of study files this cavern reads.
+pub const VERSION: u32 = 1;
+
+/// A study file. Relative paths start at the current folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Study {
+    /// Version of the file's form.
+    pub version: u32,
+    /// The study's name: letters, digits, `-` and `_`. It is part of the run folder's name.
+    pub name: String,
+    /// One line on what it is about.
+    #[serde(default)]
+    pub about: String,
+    /// The seed everything random draws from.
+    #[serde(default)]
+    pub seed: u64,
+    /// The data.
+    pub dataset: DatasetSpec,
+    /// How samples are shared out to fit, validation and test.
+    #[serde(default)]
+    pub split: SplitSpec,
+    /// The network and its layers.
+    pub model: ModelSpec,
+    /// How activations are computed and kept.
+    #[serde(default)]
+    pub activation: ActivationOptions,
+    /// The probes.
+    #[serde(default)]
+    pub probe: ProbeOptions,
+    /// What is measured.
+    #[serde(default)]
+    pub score: ScoreOptions,
+    /// Attribution maps in the report.
+    #[serde(default)]
+    pub localise: LocaliseOptions,
+    /// Activation maximisation; left out, none is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximise: Option<MaximiseOptions>,
+    /// How `cavern train` trains the model; no other command reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<TrainOptions>,
+}
+
+/// The `[model]` table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// A name of `cavern ls models`, or `imported` where the dataset brings activations.
+    pub name: String,
+    /// The weights file; models with embedded weights need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// Layers to study: names or globs of `cavern ls layers MODEL`.
+    #[serde(default)]
+    pub layers: Vec<String>,
+}
+
+impl Study {
+    /// Reads a study file and applies `key=value` overrides.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no TOML, has an unknown key or version, or a value out of range.
+    pub fn read(path: &Path, set: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            let hint = "give the path of a study file, such as probes/quickstart.toml";
+            if e.kind() == std::io::ErrorKind::NotFound {
+                Error::file(path, "there is no such file", hint)
+            } else {
+                Error::file(path, format!("cannot be read: {e}"), hint)
+            }
+        })?;
+        Self::parse(&text, path, set)
+    }
+
+    fn parse(text: &str, path: &Path, set: &[String]) -> Result<Self> {
+        let mut table: Table = text.parse().map_err(|e: toml::de::Error| refusal(path, text, &e))?;
+        let version = table.get("version").and_then(toml::Value::as_integer);
+        if version != Some(i64::from(VERSION)) {
+            let found = table.get("version").map_or("no `version`".to_owned(), |v| format!("version {v}"));
+            let hint = format!("this cavern reads version {VERSION}: write `version = {VERSION}` and run `cavern validate`");
+            return Err(Error::file(path, found, hint));
+        }
+        for assignment in set {
+            overrides::apply(&mut table, assignment)?;
+        }
+        // Without overrides the text itself is read again: its errors then know their line.
+        let study: Self = if set.is_empty() {
+            toml::from_str(text).map_err(|e| refusal(path, text, &e))?
+        } else {
+            table.try_into().map_err(|e| refusal(path, text, &e))?
+        };
+        study.check()?;
+        Ok(study)
+    }
+
+    fn check(&self) -> Result<()> {
+        let ok = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if self.name.is_empty() || !self.name.chars().all(ok) {
+            return Err(Error::key("name", format!("`{}` cannot name a folder", self.name), "use letters, digits, - and _"));
+        }
+        self.probe.check()?;
+        self.activation.check()?;
+        self.score.check()
+    }
+
+    /// Digest of everything the study says. The same study has the same run folder.
+    ///
+    /// # Errors
+    /// When a value has no JSON form.
+    pub fn digest(&self) -> Result<Digest> {
+        Ok(DigestBuilder::new("study v1").json("study", self)?.finish())
+    }
+}
+
+/// serde's message in the form of ours: file, line, what is wrong, the nearest key.
+fn refusal(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let line = error.span().map(|s| text[..s.start.min(text.len())].matches('\n').count() + 1);
+    let message = error.message().to_owned();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let place = line.map_or(String::new(), |l| format!("line {l}: "));
+    if message.starts_with("unknown field") || message.starts_with("unknown variant") {
+        let name = quoted.next().unwrap_or_default().to_owned();
+        let known: Vec<&str> = quoted.collect();
+        let near = nearest(&name, known.iter().copied());
+        let what = if message.starts_with("unknown field") { "key" } else { "value" };
+        let hint = match near.first() {
+            Some(first) => format!("the nearest {what} is `{first}`; known are {}", known.join(", ")),
+            None => "it has no place here: remove it".to_owned(),
+        };
+        return Error::file(path, format!("{place}unknown {what} `{name}`"), hint);
+    }
+    Error::file(path, format!("{place}{}", message.trim_end()), "see the study files in probes/ for working examples")
+}
