@@ -68,9 +68,9 @@ impl Extraction<'_> {
                 .field("samples", &ids)
                 .field("model", self.graph.digest().as_str())
                 .json("preprocess", self.graph.preprocess())?
-                .json("node", node)
-                .json("storage", &self.options.storage)
-                .json("batch", &self.options.batch)
+                .json("node", node)?
+                .json("storage", &self.options.storage)?
+                .json("batch", &self.options.batch)?
                 .field("device", device)
                 .finish_ok()
         });

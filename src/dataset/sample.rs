@@ -29,8 +29,10 @@ pub struct Sample {
     pub id: Digest,
     /// A readable name, unique in the dataset: file stem, with `@x,y` for a tile.
     pub name: String,
-    /// Samples of one group never straddle a split.
+    /// Samples of one group (a clip, a scene, an object) never straddle a split, unless they are far apart in time.
     pub group: String,
+    /// Seconds since the start of the group's clip, where frames have a time: groups are then cut into blocks.
+    pub time: Option<f64>,
     /// Where the sample comes from; negatives are matched by it.
     pub source: String,
     /// For each concept of the dataset, in order: present, absent or unknown.

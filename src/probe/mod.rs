@@ -8,12 +8,12 @@ pub mod options;
 pub mod space;
 pub mod task;
 
-mod classifier;
-mod cured;
-mod false_positive;
+pub mod classifier;
+pub mod cured;
+pub mod false_positive;
 pub mod null;
-mod pattern;
-mod segmentation;
+pub mod pattern;
+pub mod segmentation;
 
 pub use cav::{Cav, Fit, Variant};
 pub use kind::{KINDS, ProbeKind};

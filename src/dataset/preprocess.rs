@@ -1,0 +1,133 @@
+//! From a picture to a network's input: resize, crop, normalise.
+
+use fast_image_resize as fir;
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How pixels between pixels are made; filters widen when they shrink (Pillow's `antialias`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Filter {
+    /// The nearest pixel.
+    Nearest,
+    /// Triangle filter, Pillow's `BILINEAR`.
+    Bilinear,
+    /// Cubic filter with a = -1/2, Pillow's `BICUBIC`.
+    Bicubic,
+}
+
+/// How pictures become the input of a network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preprocess {
+    /// Height and width of the input in pixels.
+    pub size: usize,
+    /// The resizing filter.
+    pub filter: Filter,
+    /// The short side before a centre crop of `size`; `None` stretches the whole picture to the input.
+    pub crop: Option<usize>,
+    /// Per channel, subtracted from values in [0, 1].
+    pub mean: [f32; 3],
+    /// Per channel, divided by.
+    pub std: [f32; 3],
+}
+
+/// A picture as the network sees it, before it is normalised: `[3, size, size]`, values in [0, 1].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// Height and width.
+    pub size: usize,
+    /// `3 * size * size` values: red plane, green plane, blue plane.
+    pub pixels: Vec<f32>,
+}
+
+impl Preprocess {
+    /// Resizes and crops a picture.
+    ///
+    /// # Errors
+    /// When the picture is empty.
+    pub fn picture(&self, image: &RgbImage) -> Result<Picture> {
+        let failure = |e: String| Error::data("a picture", e, "check that it is not empty");
+        let (left, top, width, height) = self.window(image.width() as usize, image.height() as usize);
+        let from = fir::images::ImageRef::new(image.width(), image.height(), image.as_raw(), fir::PixelType::U8x3)
+            .map_err(|e| failure(e.to_string()))?;
+        let mut to = fir::images::Image::new(self.size as u32, self.size as u32, fir::PixelType::U8x3);
+        let algorithm = match self.filter {
+            Filter::Nearest => fir::ResizeAlg::Nearest,
+            Filter::Bilinear => fir::ResizeAlg::Convolution(fir::FilterType::Bilinear),
+            Filter::Bicubic => fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom),
+        };
+        let options = fir::ResizeOptions::new().resize_alg(algorithm).crop(left, top, width, height);
+        fir::Resizer::new().resize(&from, &mut to, &options).map_err(|e| failure(e.to_string()))?;
+        let bytes = to.buffer();
+        let plane = |c: usize| bytes.iter().skip(c).step_by(3).map(|v| f32::from(*v) / 255.0);
+        let pixels = (0..3).flat_map(plane).collect();
+        Ok(Picture { size: self.size, pixels })
+    }
+
+    /// The part of a picture that the network sees: left, top, width, height, in the picture's pixels.
+    pub fn window(&self, width: usize, height: usize) -> (f64, f64, f64, f64) {
+        let (width, height) = (width as f64, height as f64);
+        match self.crop {
+            None => (0.0, 0.0, width, height),
+            Some(short) => {
+                let side = width.min(height) * (self.size as f64 / short as f64).min(1.0);
+                ((width - side) / 2.0, (height - side) / 2.0, side, side)
+            }
+        }
+    }
+
+    /// Writes the normalised input `[3, size, size]`.
+    pub fn normalise(&self, picture: &Picture, out: &mut [f32]) {
+        let plane = (picture.size * picture.size).max(1);
+        let planes = out.chunks_exact_mut(plane).zip(picture.pixels.chunks_exact(plane));
+        for ((out, values), (mean, std)) in planes.zip(self.mean.iter().zip(&self.std)) {
+            out.iter_mut().zip(values).for_each(|(o, v)| *o = (v - mean) / std);
+        }
+    }
+}
+
+impl Picture {
+    /// The picture in eight bits a channel.
+    pub fn to_image(&self) -> RgbImage {
+        let plane = self.size * self.size;
+        RgbImage::from_fn(self.size as u32, self.size as u32, |x, y| {
+            let at = y as usize * self.size + x as usize;
+            image::Rgb([0, 1, 2].map(|c| (self.pixels[c * plane + at].clamp(0.0, 1.0) * 255.0).round() as u8))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preprocess(size: usize, crop: Option<usize>, filter: Filter) -> Preprocess {
+        Preprocess { size, filter, crop, mean: [0.5; 3], std: [0.25, 0.5, 1.0] }
+    }
+
+    #[test]
+    fn a_picture_of_the_right_size_is_not_changed() {
+        let image = RgbImage::from_fn(4, 4, |x, y| image::Rgb([x as u8 * 60, y as u8 * 60, 255]));
+        for filter in [Filter::Nearest, Filter::Bilinear, Filter::Bicubic] {
+            assert_eq!(preprocess(4, None, filter).picture(&image).unwrap().to_image(), image);
+        }
+    }
+
+    #[test]
+    fn a_crop_sees_the_centre() {
+        let p = preprocess(224, Some(256), Filter::Bicubic);
+        assert_eq!(p.window(512, 256), (144.0, 16.0, 224.0, 224.0));
+        assert_eq!(preprocess(8, None, Filter::Bicubic).window(10, 20), (0.0, 0.0, 10.0, 20.0));
+    }
+
+    #[test]
+    fn values_are_normalised_by_channel() {
+        let image = RgbImage::from_pixel(2, 2, image::Rgb([255, 0, 255]));
+        let p = preprocess(2, None, Filter::Bilinear);
+        let mut out = vec![0.0; 12];
+        p.normalise(&p.picture(&image).unwrap(), &mut out);
+        assert_eq!(out, [[2.0; 4], [-1.0; 4], [0.5; 4]].concat());
+    }
+}

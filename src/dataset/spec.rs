@@ -1,0 +1,132 @@
+//! The `[dataset]` and `[split]` tables of a study.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Layouts that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Procedural pictures of coloured, textured shapes; nothing is read from disk.
+    Elements,
+    /// One folder a concept, and folders of negatives.
+    Folder,
+    /// `concepts.jsonl` beside images and masks.
+    Manifest,
+    /// CamVid road scenes: `images/{train,val}/*.jpg`, `masks/{train,val}/*.png`.
+    Camvid,
+    /// Activations made elsewhere, with labels and masks: `.npz` or `.safetensors`.
+    Imported,
+}
+
+/// The worlds of Elements: how colour and shape go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum World {
+    /// Independent.
+    E1,
+    /// Red only on triangles.
+    E2,
+    /// Red exactly on triangles.
+    E3,
+}
+
+/// Windows an image is cut into; what does not fill a window is left over at both ends alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tile {
+    /// Height and width in pixels.
+    pub size: usize,
+    /// Step between windows in pixels; the size where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stride: Option<usize>,
+}
+
+/// The `[dataset]` table. Keys that do not belong to the format are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetSpec {
+    /// The layout.
+    pub format: Format,
+    /// Its folder, or file (imported); Elements has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+    /// Concepts to study; empty: all that the dataset knows.
+    #[serde(default)]
+    pub concepts: Vec<String>,
+    /// Share of a sample's pixels from which on a concept counts as present, in (0, 1]; a smaller share that is not
+    /// zero is unknown.
+    #[serde(default = "present_from")]
+    pub present_from: f32,
+    /// Cut images into tiles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tile: Option<Tile>,
+    /// Share of files that may be unreadable before the study stops.
+    #[serde(default = "max_skipped")]
+    pub max_skipped: f32,
+    /// Folder: a file's group is its name up to this text (`_`, say); left out, every file is its own group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_until: Option<String>,
+    /// Elements: the world.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub world: Option<World>,
+    /// Elements: number of pictures. Other formats: use only so many images, evenly spread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+}
+
+fn present_from() -> f32 {
+    0.02
+}
+
+fn max_skipped() -> f32 {
+    0.05
+}
+
+/// The `[split]` table: shares of the samples, by group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SplitSpec {
+    /// Share that probes are fitted on.
+    pub fit: f64,
+    /// Share that regularisation, offsets and thresholds are chosen on.
+    pub val: f64,
+    /// Share that is measured on.
+    pub test: f64,
+    /// Seconds of a block, where samples have a time.
+    pub block: f64,
+    /// Seconds between samples of different splits of one clip; those nearer are left out.
+    pub gap: f64,
+}
+
+impl Default for SplitSpec {
+    fn default() -> Self {
+        Self { fit: 0.5, val: 0.17, test: 0.33, block: 20.0, gap: 1.5 }
+    }
+}
+
+impl SplitSpec {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// When a share is not positive or they do not add up to one.
+    pub fn check(&self) -> Result<()> {
+        let shares = [("split.fit", self.fit), ("split.val", self.val), ("split.test", self.test)];
+        for (key, share) in shares {
+            if !(share.is_finite() && share > 0.0) {
+                return Err(Error::key(key, "must be a positive share", "such as fit = 0.5, val = 0.2, test = 0.3"));
+            }
+        }
+        let total: f64 = shares.iter().map(|s| s.1).sum();
+        if (total - 1.0).abs() > 1e-6 {
+            return Err(Error::key("split", format!("its shares add up to {total}"), "fit + val + test must be 1"));
+        }
+        if !(self.block > 0.0 && self.gap >= 0.0) {
+            return Err(Error::key("split.block", "block must be positive and gap not negative", "block = 20.0, gap = 1.5"));
+        }
+        Ok(())
+    }
+}

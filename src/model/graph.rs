@@ -1,0 +1,341 @@
+//! One model form: a list of named nodes in the order they run, and one executor for it.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::dataset::preprocess::Preprocess;
+use crate::error::{Error, Result};
+use crate::ops::pool::{Pool2d, global_mean, pool2d};
+use crate::ops::{Activation, Conv2d, activation, conv2d};
+use crate::store::digest::{Digest, DigestBuilder};
+
+/// What a node computes from its inputs.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// The network's input.
+    Input,
+    /// Convolution with its bias and non-linearity.
+    Conv2d(Conv2d, Tensor, Tensor),
+    /// `x w^T + b` on `[batch, in]`, weights `[out, in]`.
+    Linear(Tensor, Tensor),
+    /// Sum of two nodes.
+    Add,
+    /// A non-linearity by itself.
+    Activation(Activation),
+    /// Max or average pooling.
+    Pool2d(Pool2d),
+    /// Mean over all positions: `[batch, channel]`.
+    GlobalMean,
+    /// Softmax over the last dimension.
+    Softmax,
+}
+
+impl Op {
+    /// Its name and settings, without weights: a part of the graph's digest.
+    fn describe(&self) -> String {
+        match self {
+            Self::Conv2d(conv, ..) => format!("conv2d {conv:?}"),
+            Self::Linear(..) => "linear".to_owned(),
+            Self::Pool2d(pool) => format!("{pool:?}"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn weights(&self) -> Vec<&Tensor> {
+        match self {
+            Self::Conv2d(_, w, b) | Self::Linear(w, b) => vec![w, b],
+            _ => Vec::new(),
+        }
+    }
+
+    fn run(&self, inputs: &[&Tensor]) -> candle_core::Result<Tensor> {
+        match (self, inputs) {
+            (Self::Conv2d(conv, w, b), [x]) => conv2d(x, w, b, conv),
+            (Self::Linear(w, b), [x]) => x.matmul(&w.t()?)?.broadcast_add(b),
+            (Self::Add, [a, b]) => a.add(b),
+            (Self::Activation(f), [x]) => f.apply(x),
+            (Self::Pool2d(pool), [x]) => pool2d(x, pool),
+            (Self::GlobalMean, [x]) => global_mean(x),
+            (Self::Softmax, [x]) => activation::softmax(x),
+            _ => candle_core::bail!("{} cannot run on {} inputs", self.describe(), inputs.len()),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    name: String,
+    op: Op,
+    inputs: Vec<usize>,
+    shape: Vec<usize>,
+}
+
+/// A layer's name and the shape of its activation, without the batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerInfo {
+    /// The name.
+    pub name: String,
+    /// `[channel, height, width]`, or `[channel]`.
+    pub shape: Vec<usize>,
+}
+
+/// A network: named nodes, its preprocessing, its class names.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    name: String,
+    nodes: Vec<Node>,
+    preprocess: Preprocess,
+    classes: Vec<String>,
+    digest: Digest,
+}
+
+/// Builds a [`Graph`] node by node.
+#[derive(Debug)]
+pub struct GraphBuilder {
+    nodes: Vec<Node>,
+}
+
+impl GraphBuilder {
+    /// A graph with an input `[channel, height, width]`.
+    pub fn new(input: [usize; 3]) -> Self {
+        let input = Node { name: "input".into(), op: Op::Input, inputs: Vec::new(), shape: input.to_vec() };
+        Self { nodes: vec![input] }
+    }
+
+    /// Adds a node and returns its number.
+    pub fn add(&mut self, name: impl Into<String>, op: Op, inputs: &[usize]) -> usize {
+        self.nodes.push(Node { name: name.into(), op, inputs: inputs.to_vec(), shape: Vec::new() });
+        self.nodes.len() - 1
+    }
+
+    /// Infers the shapes by running one empty picture, and hashes the whole.
+    ///
+    /// # Errors
+    /// When the nodes do not fit each other.
+    pub fn finish(mut self, name: &str, preprocess: Preprocess, classes: Vec<String>, device: &Device) -> Result<Graph> {
+        let input = [&[1], self.nodes[0].shape.as_slice()].concat();
+        let mut values = vec![Tensor::zeros(input, DType::F32, device)?];
+        for i in 1..self.nodes.len() {
+            let node = &self.nodes[i];
+            let inputs: Vec<&Tensor> = node.inputs.iter().map(|j| &values[*j]).collect();
+            let value = node.op.run(&inputs).map_err(|e| {
+                let hint = "the weights may belong to another model: see `cavern ls models`";
+                Error::data(format!("layer `{}` of {name}", node.name), e.to_string(), hint)
+            })?;
+            let value = value.detach();
+            self.nodes[i].shape = value.dims()[1..].to_vec();
+            values.push(value);
+        }
+        let digest = self.digest(name)?;
+        Ok(Graph { name: name.to_owned(), nodes: self.nodes, preprocess, classes, digest })
+    }
+
+    fn digest(&self, name: &str) -> Result<Digest> {
+        let mut digest = DigestBuilder::new("graph v1").field("name", name);
+        for node in &self.nodes {
+            digest = digest.field("node", &node.name).field("op", node.op.describe()).json("inputs", &node.inputs)?;
+            for weight in node.op.weights() {
+                let values = weight.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+                let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                digest = digest.json("shape", &weight.dims())?.field("values", bytes);
+            }
+        }
+        Ok(digest.finish())
+    }
+}
+
+impl Graph {
+    /// The model's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Shape of one input: `[channel, height, width]`.
+    pub fn input_shape(&self) -> [usize; 3] {
+        let shape = &self.nodes[0].shape;
+        [shape[0], shape[1], shape[2]]
+    }
+
+    /// How pictures become input.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
+    /// Names of the classes of its logits; empty where they are not known.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Digest of the architecture and the weights.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Every layer, in the order they run.
+    pub fn layers(&self) -> Vec<LayerInfo> {
+        let info = |n: &Node| LayerInfo { name: n.name.clone(), shape: n.shape.clone() };
+        self.nodes[1..].iter().map(info).collect()
+    }
+
+    /// A node's name.
+    pub fn layer_name(&self, node: usize) -> &str {
+        &self.nodes[node].name
+    }
+
+    /// Shape of a node's activation, without the batch.
+    pub fn shape(&self, node: usize) -> &[usize] {
+        &self.nodes[node].shape
+    }
+
+    /// The node with this name.
+    ///
+    /// # Errors
+    /// When there is none: the message has the nearest names.
+    pub fn layer(&self, name: &str) -> Result<usize> {
+        let found = self.nodes.iter().skip(1).position(|n| n.name == name).map(|i| i + 1);
+        found.ok_or_else(|| Error::unknown("layer", name, self.nodes[1..].iter().map(|n| n.name.as_str())))
+    }
+
+    /// The nodes whose name matches a glob (`*` any text, `?` any character), in the order they run.
+    ///
+    /// # Errors
+    /// When none does: the message has the nearest names.
+    pub fn select(&self, pattern: &str) -> Result<Vec<usize>> {
+        let matches: Vec<usize> = (1..self.nodes.len()).filter(|i| glob(pattern, &self.nodes[*i].name)).collect();
+        if matches.is_empty() { self.layer(pattern).map(|node| vec![node]) } else { Ok(matches) }
+    }
+
+    /// Activations at the nodes `taps`, in their order, for x `[batch, channel, height, width]`, normalised. Runs to the
+    /// deepest tap and no further; values are dropped after their last use.
+    ///
+    /// # Errors
+    /// When the input does not fit.
+    pub fn forward(&self, x: &Tensor, taps: &[usize]) -> Result<Vec<Tensor>> {
+        self.forward_from(0, x, taps)
+    }
+
+    /// The same, on from the activation of a node.
+    ///
+    /// # Errors
+    /// When the activation does not fit, or a tap needs more than that node.
+    pub fn forward_from(&self, node: usize, activation: &Tensor, taps: &[usize]) -> Result<Vec<Tensor>> {
+        let wanted = &self.nodes[node].shape;
+        if activation.rank() == 0 || &activation.dims()[1..] != wanted.as_slice() {
+            let problem = format!("the activation is {:?}, wanted [batch, {wanted:?}]", activation.dims());
+            return Err(Error::data(format!("layer `{}`", self.nodes[node].name), problem, "see `cavern ls layers`"));
+        }
+        let needed = self.needed(node, taps)?;
+        let mut last_use: BTreeMap<usize, usize> = BTreeMap::new();
+        for i in &needed {
+            for j in &self.nodes[*i].inputs {
+                last_use.insert(*j, *i);
+            }
+        }
+        let mut values: BTreeMap<usize, Tensor> = BTreeMap::from([(node, activation.clone())]);
+        for i in needed {
+            let inputs = self.nodes[i].inputs.iter().filter_map(|j| values.get(j)).collect::<Vec<_>>();
+            let value = self.nodes[i].op.run(&inputs)?;
+            values.insert(i, value);
+            for j in &self.nodes[i].inputs {
+                if last_use.get(j) == Some(&i) && !taps.contains(j) {
+                    values.remove(j);
+                }
+            }
+        }
+        taps.iter().map(|t| values.get(t).cloned().ok_or_else(|| self.unreachable(node, *t))).collect()
+    }
+
+    /// The nodes that have to run to get from `start` to the taps, in order.
+    fn needed(&self, start: usize, taps: &[usize]) -> Result<Vec<usize>> {
+        let mut stack: Vec<usize> = taps.iter().copied().filter(|t| *t != start).collect();
+        let mut needed = std::collections::BTreeSet::new();
+        while let Some(i) = stack.pop() {
+            if i < start || self.nodes[i].inputs.is_empty() {
+                return Err(self.unreachable(start, i));
+            }
+            if needed.insert(i) {
+                stack.extend(self.nodes[i].inputs.iter().filter(|j| **j != start));
+            }
+        }
+        Ok(needed.into_iter().collect())
+    }
+
+    fn unreachable(&self, start: usize, node: usize) -> Error {
+        let (from, to) = (&self.nodes[start].name, &self.nodes[node].name);
+        let problem = format!("`{to}` is needed and does not follow from `{from}` alone");
+        Error::data(format!("layer `{from}`"), problem, "start from a layer that every path runs through")
+    }
+}
+
+/// Whether a name matches a pattern of literal characters, `*` and `?`.
+fn glob(pattern: &str, name: &str) -> bool {
+    fn matches(pattern: &[char], name: &[char]) -> bool {
+        match pattern {
+            [] => name.is_empty(),
+            ['*', rest @ ..] => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
+            ['?', rest @ ..] => !name.is_empty() && matches(rest, &name[1..]),
+            [c, rest @ ..] => name.first() == Some(c) && matches(rest, &name[1..]),
+        }
+    }
+    let chars = |s: &str| s.chars().collect::<Vec<_>>();
+    matches(&chars(pattern), &chars(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::preprocess::{Filter, Preprocess};
+    use crate::ops::check::random;
+    use crate::ops::pool::Reduce;
+
+    /// a -> b -> (b + a) -> pool, by hand.
+    fn small() -> Graph {
+        let single = |shape: &[usize], seed| random(shape, seed).to_dtype(DType::F32).unwrap();
+        let mut g = GraphBuilder::new([2, 6, 6]);
+        let conv = Conv2d { activation: Activation::Relu, ..Conv2d::default() };
+        let a = g.add("stem", Op::Conv2d(conv, single(&[3, 2, 1, 1], 1), single(&[3], 2)), &[0]);
+        let b = g.add("blocks.0.conv", Op::Conv2d(conv, single(&[3, 3, 1, 1], 3), single(&[3], 4)), &[a]);
+        let c = g.add("blocks.0", Op::Add, &[b, a]);
+        let pool = Pool2d { reduce: Reduce::Max, kernel: [2, 2], stride: 2, padding: 0 };
+        let d = g.add("pool", Op::Pool2d(pool), &[c]);
+        g.add("mean", Op::GlobalMean, &[d]);
+        let preprocess = Preprocess { size: 6, filter: Filter::Nearest, crop: None, mean: [0.0; 3], std: [1.0; 3] };
+        g.finish("small", preprocess, Vec::new(), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn layers_have_names_shapes_and_globs() {
+        let g = small();
+        assert_eq!(g.layers()[3], LayerInfo { name: "pool".into(), shape: vec![3, 3, 3] });
+        assert_eq!(g.select("blocks.*").unwrap(), [2, 3]);
+        assert_eq!(g.select("blocks.?").unwrap(), [3]);
+        let message = g.layer("block.0").unwrap_err().to_string();
+        assert!(message.contains("`blocks.0`"), "{message}");
+        assert!(g.select("nothing*").is_err());
+    }
+
+    #[test]
+    fn going_on_from_a_layer_is_going_through() {
+        let g = small();
+        let x = random(&[2, 2, 6, 6], 9).to_dtype(DType::F32).unwrap();
+        let out = g.forward(&x, &[3, 5, 1]).unwrap();
+        let on = g.forward_from(3, &out[0], &[5, 3]).unwrap();
+        assert_eq!(on[0].to_vec2::<f32>().unwrap(), out[1].to_vec2::<f32>().unwrap());
+        assert_eq!(out[2].dims(), [2, 3, 6, 6]);
+        assert!(g.forward_from(2, &out[2], &[5]).unwrap_err().to_string().contains("stem"));
+        assert!(g.forward_from(3, &x, &[5]).is_err());
+    }
+
+    #[test]
+    fn an_activation_gets_its_gradient() {
+        let g = small();
+        let x = random(&[1, 2, 6, 6], 9).to_dtype(DType::F32).unwrap();
+        let at = g.forward(&x, &[3]).unwrap().remove(0);
+        let at = candle_core::Var::from_tensor(&at).unwrap();
+        let y = g.forward_from(3, &at, &[5]).unwrap().remove(0);
+        let grads = y.sum_all().unwrap().backward().unwrap();
+        let total = grads.get(&at).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!((total - 3.0).abs() < 1e-5, "every channel's mean passes one: {total}");
+    }
+}

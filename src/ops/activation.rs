@@ -1,0 +1,123 @@
+//! Pointwise non-linearities.
+
+use candle_core::{Result, Tensor};
+use serde::Serialize;
+
+/// A non-linearity that a convolution or linear layer applies to its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub enum Activation {
+    /// The identity.
+    #[default]
+    None,
+    /// `max(x, 0)`; the gradient at 0 is 0.
+    Relu,
+    /// `min(max(x, 0), 6)`; the gradient at 0 and at 6 is 0.
+    Relu6,
+}
+
+impl Activation {
+    /// Applies it.
+    ///
+    /// # Errors
+    /// When candle fails.
+    pub fn apply(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::None => Ok(x.clone()),
+            Self::Relu => relu(x),
+            Self::Relu6 => relu6(x),
+        }
+    }
+}
+
+/// `max(x, 0)` with gradient 0 at 0 (candle's own has 1 there).
+///
+/// # Errors
+/// When candle fails.
+pub fn relu(x: &Tensor) -> Result<Tensor> {
+    x.mul(&x.gt(0.0)?.to_dtype(x.dtype())?)
+}
+
+/// `min(max(x, 0), 6)` with gradient 0 at both ends.
+///
+/// # Errors
+/// When candle fails.
+pub fn relu6(x: &Tensor) -> Result<Tensor> {
+    let inside = x.gt(0.0)?.mul(&x.lt(6.0)?)?.to_dtype(x.dtype())?;
+    x.mul(&inside)? + (x.ge(6.0)?.to_dtype(x.dtype())? * 6.0)?
+}
+
+/// `x * sigmoid(x)` (swish).
+///
+/// # Errors
+/// When candle fails.
+pub fn silu(x: &Tensor) -> Result<Tensor> {
+    x.mul(&sigmoid(x)?)
+}
+
+/// `1 / (1 + exp(-x))`.
+///
+/// # Errors
+/// When candle fails.
+pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    ((x.neg()?.exp()? + 1.0)?).recip()
+}
+
+/// `x Phi(x)` by the error function.
+///
+/// # Errors
+/// When candle fails.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    x.gelu_erf()
+}
+
+/// `x relu6(x + 3) / 6`.
+///
+/// # Errors
+/// When candle fails.
+pub fn hard_swish(x: &Tensor) -> Result<Tensor> {
+    x.mul(&relu6(&(x + 3.0)?)?)? / 6.0
+}
+
+/// Softmax over the last dimension, from operations that have gradients (candle's fused one has none).
+///
+/// # Errors
+/// When candle fails.
+pub fn softmax(x: &Tensor) -> Result<Tensor> {
+    let last = x.rank() - 1;
+    // The maximum is a constant: its gradient cancels.
+    let shifted = x.broadcast_sub(&x.max_keepdim(last)?.detach())?;
+    let e = shifted.exp()?;
+    e.broadcast_div(&e.sum_keepdim(last)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{gradient, random};
+    use candle_core::Device;
+
+    #[test]
+    fn gradients_are_those_of_central_differences() {
+        let x = random(&[2, 3, 4], 1);
+        for f in
+            [relu, silu, sigmoid, gelu, hard_swish, softmax, |x: &Tensor| relu6(&(x * 5.0)?), |x: &Tensor| x.tanh()]
+        {
+            gradient(&x, 1e-6, |x| f(x));
+        }
+    }
+
+    #[test]
+    fn gradients_at_the_kinks_are_zero() {
+        let x =
+            candle_core::Var::from_tensor(&Tensor::new(&[0f64, 6.0, 3.0, -1.0, 7.0], &Device::Cpu).unwrap()).unwrap();
+        let grad = relu6(&x).unwrap().sum_all().unwrap().backward().unwrap();
+        assert_eq!(grad.get(&x).unwrap().to_vec1::<f64>().unwrap(), [0.0, 0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(relu6(&x).unwrap().to_vec1::<f64>().unwrap(), [0.0, 6.0, 3.0, 0.0, 6.0]);
+    }
+
+    #[test]
+    fn softmax_survives_large_values() {
+        let x = Tensor::new(&[[1000f64, 1000.0, -1000.0]], &Device::Cpu).unwrap();
+        assert_eq!(softmax(&x).unwrap().to_vec2::<f64>().unwrap(), [[0.5, 0.5, 0.0]]);
+    }
+}

@@ -1,0 +1,669 @@
+//! Two-dimensional convolution with groups, stride, dilation and padding, its bias and non-linearity fused in.
+//!
+//! On the CPU: a 1x1 convolution is one matrix product an image without copies, a depthwise one a direct kernel, any
+//! other a matrix product over tiles of unfolded windows. Elsewhere: candle's own convolution on a padded input.
+
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::depthwise::{self, Plane};
+use super::{Activation, Real, to_vec, unsupported, values};
+
+/// Unfolded values of one tile: half a megabyte of f32, which a core's own cache holds.
+const TILE: usize = 128 << 10;
+/// Pieces an image's rows are cut into where there are fewer images than this.
+const PIECES: usize = 4;
+
+/// Zeros around the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Padding {
+    /// Rows above and below, columns left and right.
+    Explicit([usize; 4]),
+    /// TensorFlow's SAME: output size `ceil(input / stride)`, the odd row or column below and right.
+    Same,
+}
+
+/// Geometry of a convolution, and what happens to its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Conv2d {
+    /// Step between windows.
+    pub stride: usize,
+    /// Step between a window's taps.
+    pub dilation: usize,
+    /// Groups of channels that do not mix.
+    pub groups: usize,
+    /// Zeros around the input.
+    pub padding: Padding,
+    /// Applied to the sum and its bias.
+    pub activation: Activation,
+}
+
+impl Default for Conv2d {
+    fn default() -> Self {
+        let padding = Padding::Explicit([0; 4]);
+        Self { stride: 1, dilation: 1, groups: 1, padding, activation: Activation::None }
+    }
+}
+
+/// Sizes of a convolution at hand.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    /// Channels, height and width that come in and go out.
+    input: [usize; 3],
+    output: [usize; 3],
+    kernel: (usize, usize),
+    /// Above, below, left, right.
+    pad: [usize; 4],
+}
+
+impl Conv2d {
+    fn pads(&self, size: (usize, usize), kernel: (usize, usize)) -> [usize; 4] {
+        match self.padding {
+            Padding::Explicit(pads) => pads,
+            Padding::Same => {
+                let total = |size: usize, kernel: usize| {
+                    let span = (size.div_ceil(self.stride) - 1) * self.stride + (kernel - 1) * self.dilation + 1;
+                    span.saturating_sub(size)
+                };
+                let (rows, columns) = (total(size.0, kernel.0), total(size.1, kernel.1));
+                [rows / 2, rows - rows / 2, columns / 2, columns - columns / 2]
+            }
+        }
+    }
+
+    fn sizes(&self, x: &[usize], w: &[usize]) -> Result<Sizes> {
+        let (&[batch, channels, height, width], &[out, per_group, kh, kw]) = (x, w) else {
+            candle_core::bail!(
+                "conv2d: wanted x [batch, channel, height, width] and w [out, in, kh, kw], got {x:?}, {w:?}"
+            )
+        };
+        if per_group * self.groups != channels || out % self.groups != 0 {
+            candle_core::bail!("conv2d: {channels} channels in {} groups do not fit weights {w:?}", self.groups)
+        }
+        let pad = self.pads((height, width), (kh, kw));
+        let span = |size: usize, pad: usize, kernel: usize| (size + pad).checked_sub((kernel - 1) * self.dilation + 1);
+        let (Some(rows), Some(columns)) = (span(height, pad[0] + pad[1], kh), span(width, pad[2] + pad[3], kw)) else {
+            candle_core::bail!("conv2d: a {kh}x{kw} kernel does not fit an input of {height}x{width}")
+        };
+        let output = [out, rows / self.stride + 1, columns / self.stride + 1];
+        Ok(Sizes { batch, input: [channels, height, width], output, kernel: (kh, kw), pad })
+    }
+}
+
+/// `activation(x * w + bias)`: x `[batch, in, height, width]`, w `[out, in / groups, kh, kw]`, bias `[out]`.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn conv2d(x: &Tensor, w: &Tensor, bias: &Tensor, geometry: &Conv2d) -> Result<Tensor> {
+    let sizes = geometry.sizes(x.dims(), w.dims())?;
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, *geometry);
+    }
+    composed(x, w, bias, geometry, &sizes)
+}
+
+/// The same out of candle's operations, for devices without kernels of ours.
+fn composed(x: &Tensor, w: &Tensor, bias: &Tensor, geometry: &Conv2d, sizes: &Sizes) -> Result<Tensor> {
+    let [top, bottom, left, right] = sizes.pad;
+    let padded = x.pad_with_zeros(2, top, bottom)?.pad_with_zeros(3, left, right)?;
+    let y = padded.conv2d(w, 0, geometry.stride, geometry.dilation, geometry.groups)?;
+    geometry.activation.apply(&y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?)
+}
+
+impl CustomOp3 for Conv2d {
+    fn name(&self) -> &'static str {
+        "cavern-conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let sizes = self.sizes(lx.dims(), lw.dims())?;
+        let [out, height, width] = sizes.output;
+        let op = self.name();
+        let storage = match x {
+            CpuStorage::F32(_) => CpuStorage::F32(forward::<f32>(
+                self,
+                &sizes,
+                values(x, lx, op)?,
+                values(w, lw, op)?,
+                values(b, lb, op)?,
+            )),
+            CpuStorage::F64(_) => CpuStorage::F64(forward::<f64>(
+                self,
+                &sizes,
+                values(x, lx, op)?,
+                values(w, lw, op)?,
+                values(b, lb, op)?,
+            )),
+            other => return Err(unsupported(op, candle_core::backend::BackendStorage::dtype(other))),
+        };
+        Ok((storage, (sizes.batch, out, height, width).into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let sizes = self.sizes(x.dims(), w.dims())?;
+        match x.dtype() {
+            DType::F32 => gradients::<f32>(self, &sizes, [x, w, b], y, gradient),
+            DType::F64 => gradients::<f64>(self, &sizes, [x, w, b], y, gradient),
+            other => Err(unsupported(self.name(), other)),
+        }
+    }
+}
+
+/// What is computed by one task: output rows `first..last` of one image.
+type Piece<'a, T> = (usize, usize, Vec<&'a mut [T]>);
+
+fn forward<T: Real>(conv: &Conv2d, s: &Sizes, x: &[T], w: &[T], bias: &[T]) -> Vec<T> {
+    let [out, height, width] = s.output;
+    let mut y = vec![T::zero(); s.batch * out * height * width];
+    let image = s.input.iter().product::<usize>();
+    if is_depthwise(conv, s) {
+        let plane = plane(conv, s);
+        y.par_chunks_exact_mut(height * width).enumerate().for_each_init(
+            || vec![T::zero(); plane.scratch()],
+            |scratch, (i, y)| {
+                let (n, c) = (i / out, i % out);
+                let from = n * image + c * s.input[1] * s.input[2];
+                let kernel = &w[c * s.kernel.0 * s.kernel.1..][..s.kernel.0 * s.kernel.1];
+                depthwise::forward(&plane, &x[from..from + s.input[1] * s.input[2]], kernel, scratch, y);
+                finish(y, bias[c], conv.activation);
+            },
+        );
+        return y;
+    }
+    // A few images are cut into pieces of rows so that every core has work; the cut depends on the batch alone.
+    let rows = if s.batch >= PIECES { height } else { height.div_ceil(PIECES) };
+    let tasks: Vec<(usize, Piece<'_, T>)> = y
+        .chunks_exact_mut(out * height * width)
+        .enumerate()
+        .flat_map(|(n, y)| pieces(y, height, width, rows).into_iter().map(move |p| (n, p)))
+        .collect();
+    tasks.into_par_iter().for_each(|(n, (first, last, mut channels))| {
+        convolve_rows(conv, s, &x[n * image..(n + 1) * image], w, (first, last), &mut channels);
+        for (channel, b) in channels.iter_mut().zip(bias) {
+            finish(channel, *b, conv.activation);
+        }
+    });
+    y
+}
+
+/// Cuts one image's output into pieces of `rows` rows: for each, its rows of every channel.
+fn pieces<T>(y: &mut [T], height: usize, width: usize, rows: usize) -> Vec<Piece<'_, T>> {
+    let mut out: Vec<Piece<'_, T>> =
+        (0..height).step_by(rows).map(|first| (first, (first + rows).min(height), Vec::new())).collect();
+    for channel in y.chunks_exact_mut(height * width) {
+        for (piece, part) in out.iter_mut().zip(channel.chunks_mut(rows * width)) {
+            piece.2.push(part);
+        }
+    }
+    out
+}
+
+fn finish<T: Real>(y: &mut [T], bias: T, activation: Activation) {
+    let (zero, six) = (T::zero(), T::of(6.0));
+    match activation {
+        Activation::None => y.iter_mut().for_each(|v| *v += bias),
+        Activation::Relu => y.iter_mut().for_each(|v| {
+            let x = *v + bias;
+            *v = if x > zero { x } else { zero };
+        }),
+        Activation::Relu6 => y.iter_mut().for_each(|v| {
+            let x = *v + bias;
+            let x = if x > zero { x } else { zero };
+            *v = if x < six { x } else { six };
+        }),
+    }
+}
+
+fn is_depthwise(conv: &Conv2d, s: &Sizes) -> bool {
+    conv.groups > 1 && conv.groups == s.input[0] && conv.groups == s.output[0]
+}
+
+fn is_pointwise(conv: &Conv2d, s: &Sizes) -> bool {
+    s.kernel == (1, 1) && conv.stride == 1 && s.pad == [0; 4]
+}
+
+fn plane(conv: &Conv2d, s: &Sizes) -> Plane {
+    Plane {
+        input: (s.input[1], s.input[2]),
+        output: (s.output[1], s.output[2]),
+        kernel: s.kernel,
+        stride: conv.stride,
+        dilation: conv.dilation,
+        top: s.pad[0],
+        left: s.pad[2],
+    }
+}
+
+/// Output rows `first..last` of one image; `channels` are those rows of every output channel.
+fn convolve_rows<T: Real>(
+    conv: &Conv2d,
+    s: &Sizes,
+    x: &[T],
+    w: &[T],
+    (first, last): (usize, usize),
+    channels: &mut [&mut [T]],
+) {
+    let (width, groups) = (s.output[2], conv.groups);
+    let (m, k) = (s.output[0] / groups, s.input[0] / groups * s.kernel.0 * s.kernel.1);
+    let plane = s.input[1] * s.input[2];
+    let rows = (TILE / (k * width).max(1)).clamp(1, last - first);
+    let mut product = vec![T::zero(); m * rows * width];
+    let mut windows = Vec::new();
+    for g in 0..groups {
+        let x = &x[g * (s.input[0] / groups) * plane..][..s.input[0] / groups * plane];
+        let w = &w[g * m * k..(g + 1) * m * k];
+        for start in (first..last).step_by(rows) {
+            let end = (start + rows).min(last);
+            let n = (end - start) * width;
+            if is_pointwise(conv, s) {
+                let right =
+                    Matrix { values: &x[start * width..], rows: k, columns: n, row_stride: plane, column_stride: 1 };
+                multiply(&Matrix::new(w, m, k), &right, &mut product[..m * n], n);
+            } else {
+                unfold(conv, s, x, (start, end), &mut windows);
+                multiply(&Matrix::new(w, m, k), &Matrix::new(&windows, k, n), &mut product[..m * n], n);
+            }
+            for (channel, row) in channels[g * m..(g + 1) * m].iter_mut().zip(product.chunks_exact(n)) {
+                channel[(start - first) * width..][..n].copy_from_slice(row);
+            }
+        }
+    }
+}
+
+/// Windows of output rows `start..end` as columns: `[channel * kh * kw, rows * width]`.
+fn unfold<T: Real>(conv: &Conv2d, s: &Sizes, x: &[T], rows: (usize, usize), out: &mut Vec<T>) {
+    let n = (rows.1 - rows.0) * s.output[2];
+    out.clear();
+    out.resize(x.len() / (s.input[1] * s.input[2]) * s.kernel.0 * s.kernel.1 * n, T::zero());
+    for_each_tap(conv, s, x.len() / (s.input[1] * s.input[2]), rows, |to, from, count| {
+        let out = &mut out[to..to + count];
+        match conv.stride {
+            1 => out.copy_from_slice(&x[from..from + count]),
+            step => out.iter_mut().zip(x[from..].iter().step_by(step)).for_each(|(o, x)| *o = *x),
+        }
+    });
+}
+
+/// The transpose of [`unfold`]: adds columns back to the input they came from.
+fn fold<T: Real>(conv: &Conv2d, s: &Sizes, columns: &[T], rows: (usize, usize), x: &mut [T]) {
+    for_each_tap(conv, s, x.len() / (s.input[1] * s.input[2]), rows, |from, to, count| {
+        let columns = &columns[from..from + count];
+        match conv.stride {
+            1 => x[to..to + count].iter_mut().zip(columns).for_each(|(x, c)| *x += *c),
+            step => x[to..].iter_mut().step_by(step).zip(columns).for_each(|(x, c)| *x += *c),
+        }
+    });
+}
+
+/// For every run of values that one tap reads along one output row: `visit(index in columns, index in x, count)`.
+fn for_each_tap(
+    conv: &Conv2d,
+    s: &Sizes,
+    channels: usize,
+    (start, end): (usize, usize),
+    mut visit: impl FnMut(usize, usize, usize),
+) {
+    let [_, height, width] = s.input;
+    let out_width = s.output[2];
+    let n = (end - start) * out_width;
+    for c in 0..channels {
+        for i in 0..s.kernel.0 {
+            for j in 0..s.kernel.1 {
+                let row = ((c * s.kernel.0 + i) * s.kernel.1 + j) * n;
+                // Columns of the output whose tap lies inside the input.
+                let offset = j * conv.dilation;
+                let low = s.pad[2].saturating_sub(offset).div_ceil(conv.stride);
+                let Some(reach) = (width + s.pad[2]).checked_sub(offset + 1) else { continue };
+                let high = (reach / conv.stride + 1).min(out_width);
+                if low >= high {
+                    continue;
+                }
+                for y in start..end {
+                    let Some(line) = (y * conv.stride + i * conv.dilation).checked_sub(s.pad[0]) else { continue };
+                    if line < height {
+                        let from = (c * height + line) * width + low * conv.stride + offset - s.pad[2];
+                        visit(row + (y - start) * out_width + low, from, high - low);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A matrix in memory.
+struct Matrix<'a, T> {
+    values: &'a [T],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    fn new(values: &'a [T], rows: usize, columns: usize) -> Self {
+        Self { values, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    fn transposed(&self) -> Self {
+        Self {
+            values: self.values,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+
+    /// Whether every entry lies inside `values`.
+    fn fits(&self) -> bool {
+        self.rows == 0
+            || self.columns == 0
+            || (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride < self.values.len()
+    }
+}
+
+/// `out = left right`, `out` row-major with rows `stride` apart; on the calling thread alone.
+fn multiply<T: Real>(left: &Matrix<'_, T>, right: &Matrix<'_, T>, out: &mut [T], stride: usize) {
+    let (m, n, k) = (left.rows, right.columns, left.columns);
+    assert!(left.fits() && right.fits() && k == right.rows, "matrix product: sizes do not fit");
+    assert!(m == 0 || n == 0 || (m - 1) * stride + n <= out.len(), "matrix product: the result does not fit");
+    // SAFETY: every entry of the three matrices lies inside its slice (asserted above), `out` is borrowed mutably and
+    // so overlaps neither input, and T is f32 or f64, which gemm knows.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            stride as isize,
+            false,
+            left.values.as_ptr(),
+            left.column_stride as isize,
+            left.row_stride as isize,
+            right.values.as_ptr(),
+            right.column_stride as isize,
+            right.row_stride as isize,
+            T::zero(),
+            T::one(),
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
+
+fn gradients<T: Real>(
+    conv: &Conv2d,
+    s: &Sizes,
+    [x, w, b]: [&Tensor; 3],
+    y: &Tensor,
+    gradient: &Tensor,
+) -> Result<Gradients> {
+    let mut g: Vec<T> = to_vec(gradient)?;
+    mask(&mut g, &to_vec::<T>(y)?, conv.activation);
+    // Only what is trained or optimised needs a gradient; candle drops the rest after it was computed.
+    let to_x = x.track_op().then(|| -> Result<Tensor> {
+        Tensor::from_vec(input_gradient(conv, s, &to_vec::<T>(w)?, &g), x.dims(), x.device())
+    });
+    let to_w = w.track_op().then(|| -> Result<Tensor> {
+        Tensor::from_vec(weight_gradient(conv, s, &to_vec::<T>(x)?, &g), w.dims(), w.device())
+    });
+    let to_b = b.track_op().then(|| Tensor::from_vec(bias_gradient(s, &g), b.dims(), b.device()));
+    Ok((to_x.transpose()?, to_w.transpose()?, to_b.transpose()?))
+}
+
+/// Passes the gradient where the non-linearity was in its linear range.
+fn mask<T: Real>(g: &mut [T], y: &[T], activation: Activation) {
+    let (zero, six) = (T::zero(), T::of(6.0));
+    match activation {
+        Activation::None => {}
+        Activation::Relu => g.iter_mut().zip(y).for_each(|(g, y)| *g = if *y > zero { *g } else { zero }),
+        Activation::Relu6 => {
+            g.iter_mut().zip(y).for_each(|(g, y)| *g = if *y > zero && *y < six { *g } else { zero });
+        }
+    }
+}
+
+fn bias_gradient<T: Real>(s: &Sizes, g: &[T]) -> Vec<T> {
+    let [out, height, width] = s.output;
+    let mut sums = vec![T::zero(); out];
+    for (i, plane) in g.chunks_exact(height * width).enumerate() {
+        sums[i % out] += plane.iter().copied().sum();
+    }
+    sums
+}
+
+fn input_gradient<T: Real>(conv: &Conv2d, s: &Sizes, w: &[T], g: &[T]) -> Vec<T> {
+    let size = s.input[1] * s.input[2];
+    let [out, height, width] = s.output;
+    let mut x = vec![T::zero(); s.batch * s.input[0] * size];
+    if is_depthwise(conv, s) {
+        let plane = plane(conv, s);
+        x.par_chunks_exact_mut(size).zip(g.par_chunks_exact(height * width)).enumerate().for_each_init(
+            || vec![T::zero(); plane.scratch()],
+            |scratch, (i, (x, g))| {
+                let kernel = &w[i % out * s.kernel.0 * s.kernel.1..][..s.kernel.0 * s.kernel.1];
+                depthwise::backward(&plane, g, kernel, scratch, x);
+            },
+        );
+        return x;
+    }
+    // Groups of input channels are independent: they are the pieces that keep every core busy in small batches.
+    let per_group = s.input[0] / conv.groups;
+    x.par_chunks_exact_mut(per_group * size).enumerate().for_each(|(i, x)| {
+        let (n, group) = (i / conv.groups, i % conv.groups);
+        let m = out / conv.groups;
+        let g = &g[(n * out + group * m) * height * width..][..m * height * width];
+        let w = &w[group * m * per_group * s.kernel.0 * s.kernel.1..];
+        transpose_image(conv, s, per_group, &w[..m * per_group * s.kernel.0 * s.kernel.1], g, x);
+    });
+    x
+}
+
+/// One image's (or group's) gradient: columns of windows `w^T g`, folded back; a 1x1 convolution needs no folding.
+fn transpose_image<T: Real>(conv: &Conv2d, s: &Sizes, channels: usize, w: &[T], g: &[T], x: &mut [T]) {
+    let [_, height, width] = s.output;
+    let k = channels * s.kernel.0 * s.kernel.1;
+    let m = g.len() / (height * width);
+    let left = Matrix::new(w, m, k).transposed();
+    if is_pointwise(conv, s) {
+        multiply(&left, &Matrix::new(g, m, height * width), x, height * width);
+        return;
+    }
+    let rows = (TILE / (k * width).max(1)).clamp(1, height);
+    let mut columns = vec![T::zero(); k * rows * width];
+    for start in (0..height).step_by(rows) {
+        let end = (start + rows).min(height);
+        let n = (end - start) * width;
+        let right =
+            Matrix { values: &g[start * width..], rows: m, columns: n, row_stride: height * width, column_stride: 1 };
+        multiply(&left, &right, &mut columns[..k * n], n);
+        fold(conv, s, &columns[..k * n], (start, end), x);
+    }
+}
+
+fn weight_gradient<T: Real>(conv: &Conv2d, s: &Sizes, x: &[T], g: &[T]) -> Vec<T> {
+    let image = s.input.iter().product::<usize>();
+    let [out, height, width] = s.output;
+    let size = out * s.input[0] / conv.groups * s.kernel.0 * s.kernel.1;
+    // One partial sum an image, added in the images' order: the same bytes for any number of threads.
+    let parts: Vec<Vec<T>> = x
+        .par_chunks_exact(image)
+        .zip(g.par_chunks_exact(out * height * width))
+        .map(|(x, g)| image_weight_gradient(conv, s, x, g, size))
+        .collect();
+    let mut total = vec![T::zero(); size];
+    for part in parts {
+        total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+    }
+    total
+}
+
+fn image_weight_gradient<T: Real>(conv: &Conv2d, s: &Sizes, x: &[T], g: &[T], size: usize) -> Vec<T> {
+    let [out, height, width] = s.output;
+    let plane_size = s.input[1] * s.input[2];
+    let mut w = vec![T::zero(); size];
+    if is_depthwise(conv, s) {
+        let plane = plane(conv, s);
+        let mut scratch = vec![T::zero(); plane.scratch()];
+        let taps = s.kernel.0 * s.kernel.1;
+        for ((x, g), w) in x.chunks_exact(plane_size).zip(g.chunks_exact(height * width)).zip(w.chunks_exact_mut(taps))
+        {
+            depthwise::backward_kernel(&plane, x, g, &mut scratch, w);
+        }
+        return w;
+    }
+    let (m, per_group) = (out / conv.groups, s.input[0] / conv.groups);
+    let k = per_group * s.kernel.0 * s.kernel.1;
+    let mut windows = Vec::new();
+    for (group, w) in w.chunks_exact_mut(m * k).enumerate() {
+        let x = &x[group * per_group * plane_size..][..per_group * plane_size];
+        unfold(conv, s, x, (0, height), &mut windows);
+        let g = Matrix::new(&g[group * m * height * width..][..m * height * width], m, height * width);
+        multiply(&g, &Matrix::new(&windows, k, height * width).transposed(), w, k);
+    }
+    w
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{distance, gradient, random};
+    use proptest::prelude::*;
+
+    /// Straight from the definition.
+    fn naive(x: &Tensor, w: &Tensor, b: &Tensor, conv: &Conv2d) -> Tensor {
+        let s = conv.sizes(x.dims(), w.dims()).unwrap();
+        let (x, w, b): (Vec<f64>, Vec<f64>, Vec<f64>) = (to_vec(x).unwrap(), to_vec(w).unwrap(), to_vec(b).unwrap());
+        let [channels, height, width] = s.input;
+        let [out, rows, columns] = s.output;
+        let per_group = channels / conv.groups;
+        let mut y = Vec::new();
+        for (n, o, r, c) in (0..s.batch).flat_map(|n| {
+            (0..out).flat_map(move |o| (0..rows).flat_map(move |r| (0..columns).map(move |c| (n, o, r, c))))
+        }) {
+            let mut sum = b[o];
+            for k in 0..per_group {
+                for i in 0..s.kernel.0 {
+                    for j in 0..s.kernel.1 {
+                        let line = (r * conv.stride + i * conv.dilation).wrapping_sub(s.pad[0]);
+                        let column = (c * conv.stride + j * conv.dilation).wrapping_sub(s.pad[2]);
+                        if line < height && column < width {
+                            let channel = o / (out / conv.groups) * per_group + k;
+                            let weight = w[((o * per_group + k) * s.kernel.0 + i) * s.kernel.1 + j];
+                            sum += weight * x[((n * channels + channel) * height + line) * width + column];
+                        }
+                    }
+                }
+            }
+            y.push(match conv.activation {
+                Activation::None => sum,
+                Activation::Relu => sum.max(0.0),
+                Activation::Relu6 => sum.clamp(0.0, 6.0),
+            });
+        }
+        Tensor::from_vec(y, (s.batch, out, rows, columns), x_device()).unwrap()
+    }
+
+    fn x_device() -> &'static candle_core::Device {
+        &candle_core::Device::Cpu
+    }
+
+    fn case(batch: usize, conv: Conv2d, channels: usize, out: usize, kernel: (usize, usize), size: (usize, usize)) {
+        let x = random(&[batch, channels, size.0, size.1], 1);
+        let w = random(&[out, channels / conv.groups, kernel.0, kernel.1], 2);
+        let b = random(&[out], 3);
+        let wanted = naive(&x, &w, &b, &conv);
+        let got = conv2d(&x, &w, &b, &conv).unwrap();
+        assert!(distance(&wanted, &got) < 1e-12, "{conv:?} {channels} {out} {kernel:?} {size:?}");
+        let single = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
+        let got = conv2d(&single(&x), &single(&w), &single(&b), &conv).unwrap().to_dtype(DType::F64).unwrap();
+        assert!(distance(&wanted, &got) < 1e-5, "f32 {conv:?} {channels} {out} {kernel:?} {size:?}");
+        let sizes = conv.sizes(x.dims(), w.dims()).unwrap();
+        let other = composed(&x, &w, &b, &conv, &sizes).unwrap();
+        assert!(distance(&wanted, &other) < 1e-12, "composed {conv:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn agrees_with_the_definition(
+            batch in 1usize..6, stride in 1usize..4, dilation in 1usize..3, kernel in (1usize..6, 1usize..6),
+            size in (11usize..20, 11usize..37), pads in (0usize..3, 0usize..3, 0usize..3, 0usize..3), form in 0usize..4, same: bool,
+        ) {
+            let (groups, channels, out) = [(1, 3, 4), (2, 4, 6), (5, 5, 5), (3, 3, 6)][form];
+            let padding = if same { Padding::Same } else { Padding::Explicit([pads.0, pads.1, pads.2, pads.3]) };
+            let activation = [Activation::None, Activation::Relu, Activation::Relu6, Activation::None][form];
+            case(batch, Conv2d { stride, dilation, groups, padding, activation }, channels, out, kernel, size);
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_central_differences() {
+        for (form, (groups, channels, out)) in [(1, 3, 4), (2, 4, 6), (5, 5, 5)].into_iter().enumerate() {
+            for (kernel, stride, dilation) in [((1, 1), 1, 1), ((3, 3), 2, 1), ((3, 2), 1, 2), ((5, 5), 1, 1)] {
+                let activation = [Activation::Relu6, Activation::None, Activation::Relu][form];
+                let conv = Conv2d { stride, dilation, groups, padding: Padding::Same, activation };
+                let x = random(&[2, channels, 5, 6], 4);
+                let w = random(&[out, channels / groups, kernel.0, kernel.1], 5);
+                let b = random(&[out], 6);
+                gradient(&x, 1e-6, |x| conv2d(x, &w, &b, &conv));
+                gradient(&w, 1e-6, |w| conv2d(&x, w, &b, &conv));
+                gradient(&b, 1e-6, |b| conv2d(&x, &w, b, &conv));
+            }
+        }
+    }
+
+    #[test]
+    fn same_padding_puts_the_odd_row_below() {
+        let conv = Conv2d { stride: 2, padding: Padding::Same, ..Conv2d::default() };
+        assert_eq!(conv.pads((224, 224), (3, 3)), [0, 1, 0, 1]);
+        assert_eq!(conv.pads((112, 112), (5, 5)), [1, 2, 1, 2]);
+        assert_eq!(conv.pads((7, 8), (3, 3)), [1, 1, 0, 1]);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_byte() {
+        let (x, w, b) = (random(&[2, 8, 33, 31], 1), random(&[16, 8, 3, 3], 2), random(&[16], 3));
+        let [x, w, b] = [x, w, b].map(|t| t.to_dtype(DType::F32).unwrap());
+        let conv = Conv2d { padding: Padding::Same, ..Conv2d::default() };
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let x = candle_core::Var::from_tensor(&x).unwrap();
+                let y = conv2d(&x, &w, &b, &conv).unwrap();
+                let grad = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+                (to_vec::<f32>(&y).unwrap(), to_vec::<f32>(grad.get(&x).unwrap()).unwrap())
+            })
+        };
+        assert_eq!(run(1), run(2));
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_errors() {
+        let (x, b) = (random(&[1, 3, 4, 4], 1), random(&[2], 2));
+        assert!(conv2d(&x, &random(&[2, 4, 1, 1], 3), &b, &Conv2d::default()).is_err());
+        assert!(conv2d(&x, &random(&[2, 3, 5, 5], 3), &b, &Conv2d::default()).is_err());
+    }
+}
