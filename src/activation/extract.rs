@@ -10,8 +10,7 @@ use super::options::ActivationOptions;
 use super::plan::{Change, Item};
 use super::read::LayerSet;
 use super::shard::{self, ShardWriter};
-use crate::dataset::Dataset;
-use crate::dataset::preprocess::Picture;
+use crate::dataset::{Dataset, Picture, Preprocess};
 use crate::error::{Error, Result};
 use crate::model::Graph;
 use crate::seed::Seed;
@@ -25,9 +24,9 @@ pub const KIND: &str = "activation";
 pub struct Extraction<'a> {
     /// The pictures.
     pub dataset: &'a dyn Dataset,
-    /// The network.
-    pub graph: &'a Graph,
-    /// Names and nodes of the layers.
+    /// The network; `None`: activations come from the dataset.
+    pub graph: Option<&'a Graph>,
+    /// Names and nodes of the layers; the dataset's own numbers where there is no network.
     pub layers: &'a [(String, usize)],
     /// Batch, shard size and storage.
     pub options: &'a ActivationOptions,
@@ -63,11 +62,13 @@ impl Extraction<'_> {
             ids.push_str(item.id(self.dataset, self.seed)?.as_str());
         }
         let device = if self.device.is_cpu() { "cpu" } else { "cuda" };
+        let model = self.graph.map_or("imported", |g| g.digest().as_str());
+        let preprocess = self.graph.map(Graph::preprocess);
         let keys = self.layers.iter().map(|(_, node)| {
             DigestBuilder::new("activation v1")
                 .field("samples", &ids)
-                .field("model", self.graph.digest().as_str())
-                .json("preprocess", self.graph.preprocess())?
+                .field("model", model)
+                .json("preprocess", &preprocess)?
                 .json("node", node)?
                 .json("storage", &self.options.storage)?
                 .json("batch", &self.options.batch)?
@@ -108,32 +109,54 @@ impl Extraction<'_> {
     }
 
     fn compute(&self, store: &Store, shard: &Shard<'_>, missing: &[usize]) -> Result<()> {
-        let nodes: Vec<usize> = missing.iter().map(|l| self.layers[*l].1).collect();
-        let shapes = nodes.iter().map(|n| map_shape(self.graph.shape(*n))).collect::<Vec<_>>();
-        let mut writers: Vec<ShardWriter> =
-            shapes.iter().map(|s| ShardWriter::new(*s, self.options.storage)).collect();
-        let size: usize = self.graph.input_shape().iter().product();
-        let pictures = self.pictures(shard.items)?;
-        for batch in pictures.chunks(self.options.batch * size) {
-            let [channel, height, width] = self.graph.input_shape();
-            let x = Tensor::from_slice(batch, (batch.len() / size, channel, height, width), self.device)?;
-            for ((tap, writer), l) in self.graph.forward(&x, &nodes)?.iter().zip(&mut writers).zip(missing) {
-                writer.push(&self.layers[*l].0, &tap.flatten_all()?.to_vec1::<f32>()?)?;
-            }
-        }
+        let writers = match self.graph {
+            Some(graph) => self.forward(graph, shard.items, missing)?,
+            None => self.import(shard.items, missing)?,
+        };
         for (writer, l) in writers.iter().zip(missing) {
             let parameters = serde_json::json!({
-                "model": self.graph.name(), "layer": self.layers[*l].0, "samples": shard.items.len(),
-                "storage": self.options.storage, "preprocess": self.graph.preprocess(),
+                "model": self.graph.map_or("imported", Graph::name), "layer": self.layers[*l].0,
+                "samples": shard.items.len(), "storage": self.options.storage,
+                "preprocess": self.graph.map(Graph::preprocess),
             });
             store.get_or_make(KIND, &shard.keys[*l], parameters, |draft| draft.write(shard::FILE, &writer.finish()?))?;
         }
         Ok(())
     }
 
+    /// Runs the network once for all the missing layers.
+    fn forward(&self, graph: &Graph, items: &[Item], missing: &[usize]) -> Result<Vec<ShardWriter>> {
+        let nodes: Vec<usize> = missing.iter().map(|l| self.layers[*l].1).collect();
+        let writer = |n: &usize| ShardWriter::new(map_shape(graph.shape(*n)), self.options.storage);
+        let mut writers: Vec<ShardWriter> = nodes.iter().map(writer).collect();
+        let [channel, height, width] = graph.input_shape();
+        let size = channel * height * width;
+        for items in items.chunks(self.options.batch) {
+            let pictures = self.pictures(graph.preprocess(), items, size)?;
+            let x = Tensor::from_vec(pictures, (items.len(), channel, height, width), self.device)?;
+            for ((tap, writer), l) in graph.forward(&x, &nodes)?.iter().zip(&mut writers).zip(missing) {
+                writer.push(&self.layers[*l].0, &tap.flatten_all()?.to_vec1::<f32>()?)?;
+            }
+        }
+        Ok(writers)
+    }
+
+    /// Takes the activations that the dataset brings along.
+    fn import(&self, items: &[Item], missing: &[usize]) -> Result<Vec<ShardWriter>> {
+        let shapes = self.dataset.imported_layers();
+        let writers = missing.iter().map(|l| {
+            let (name, node) = &self.layers[*l];
+            let mut writer = ShardWriter::new(shapes[*node].1, self.options.storage);
+            for item in items {
+                writer.push(name, &self.dataset.imported(*node, item.sample)?)?;
+            }
+            Ok(writer)
+        });
+        writers.collect()
+    }
+
     /// The network's input for every item, one after the other; items of one sample share its decoding.
-    fn pictures(&self, items: &[Item]) -> Result<Vec<f32>> {
-        let size: usize = self.graph.input_shape().iter().product();
+    fn pictures(&self, preprocess: &Preprocess, items: &[Item], size: usize) -> Result<Vec<f32>> {
         let mut out = vec![0.0; items.len() * size];
         let mut groups: BTreeMap<usize, Vec<(&Item, &mut [f32])>> = BTreeMap::new();
         for (item, slot) in items.iter().zip(out.chunks_exact_mut(size)) {
@@ -143,16 +166,21 @@ impl Extraction<'_> {
         groups.into_par_iter().try_for_each(|(sample, slots)| -> Result<()> {
             let mut plain: Option<Picture> = None;
             for (item, slot) in slots {
-                let picture = self.picture(sample, item, &mut plain)?;
-                self.graph.preprocess().normalise(&picture, slot);
+                let picture = self.picture(preprocess, sample, item, &mut plain)?;
+                preprocess.normalise(&picture, slot);
             }
             Ok(())
         })?;
         Ok(out)
     }
 
-    fn picture(&self, sample: usize, item: &Item, plain: &mut Option<Picture>) -> Result<Picture> {
-        let preprocess = self.graph.preprocess();
+    fn picture(
+        &self,
+        preprocess: &Preprocess,
+        sample: usize,
+        item: &Item,
+        plain: &mut Option<Picture>,
+    ) -> Result<Picture> {
         if let Change::Edit(concept, edit) = &item.change {
             let image = self.dataset.edited(sample, *concept, *edit)?.ok_or_else(|| {
                 let name = &self.dataset.samples()[sample].name;

@@ -7,7 +7,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::mask::Mask;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::digest::Digest;
 
 /// What is known of a concept in a sample. Unlabelled is not absent.
@@ -97,5 +97,18 @@ pub trait Dataset: Send + Sync {
     /// When the picture cannot be made.
     fn edited(&self, _sample: usize, _concept: usize, _edit: Edit) -> Result<Option<RgbImage>> {
         Ok(None)
+    }
+
+    /// Names and shapes `[channel, height, width]` of activations the dataset brings along; none for pictures.
+    fn imported_layers(&self) -> Vec<(String, [usize; 3])> {
+        Vec::new()
+    }
+
+    /// A sample's activation at one of [`Dataset::imported_layers`], `[channel, height, width]`.
+    ///
+    /// # Errors
+    /// When the dataset brings none.
+    fn imported(&self, _layer: usize, sample: usize) -> Result<Vec<f32>> {
+        Err(Error::Failure(format!("sample {sample} has a picture and no activation")))
     }
 }

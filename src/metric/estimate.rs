@@ -6,12 +6,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The value; NaN where it is not defined.
+    #[serde(with = "crate::store::nan")]
     pub value: f64,
     /// Lower end of the 95 % interval.
+    #[serde(with = "crate::store::nan")]
     pub ci_low: f64,
     /// Upper end of the 95 % interval.
+    #[serde(with = "crate::store::nan")]
     pub ci_high: f64,
     /// What the metric gives where there is nothing to find; NaN where no such level is known.
+    #[serde(with = "crate::store::nan")]
     pub null: f64,
     /// Where `null` comes from: "chance", "random direction", "permuted labels", "ceiling", …; empty without one.
     pub null_kind: String,

@@ -162,6 +162,11 @@ impl Graph {
         &self.preprocess
     }
 
+    /// From now on takes pictures whole, stretched to the input, instead of cropping them.
+    pub fn stretch(&mut self) {
+        self.preprocess.crop = None;
+    }
+
     /// Names of the classes of its logits; empty where they are not known.
     pub fn classes(&self) -> &[String] {
         &self.classes

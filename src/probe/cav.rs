@@ -29,8 +29,10 @@ impl Variant {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
     /// Regularisation strength chosen; NaN where the kind has none.
+    #[serde(with = "crate::store::nan")]
     pub lambda: f64,
     /// Norm of the gradient of the objective at the solution; NaN for closed forms.
+    #[serde(with = "crate::store::nan")]
     pub gradient_norm: f64,
     /// Positives the direction was fitted on.
     pub positives: usize,

@@ -49,8 +49,9 @@ impl ProbeKind for FalsePositive {
         if let (Some(v), Some(f)) = (reference.coordinates(), solution.coordinates()) {
             solution.facts.insert("cos_classifier".into(), cosine(v, f));
         }
-        let control = control_cosine(task, reference.lambda, false_positives)?;
-        solution.facts.insert("selection_null_cos".into(), control);
+        if let Some(control) = control_cosine(task, reference.lambda, false_positives)? {
+            solution.facts.insert("selection_null_cos".into(), control);
+        }
         Ok(Outcome::Solved(solution))
     }
 }
@@ -98,7 +99,7 @@ fn split_by_score(task: &Task<'_>, scores: &BTreeMap<usize, f64>, threshold: f64
 
 /// The selection null (our definition): the same procedure for a random direction r at the same number of "false
 /// positives"; the mean of cos(r, direction fitted to them). An FP-CAV's cosine near it says nothing about the concept.
-fn control_cosine(task: &Task<'_>, lambda: f64, count: usize) -> Result<f64> {
+fn control_cosine(task: &Task<'_>, lambda: f64, count: usize) -> Result<Option<f64>> {
     let mut total = 0.0;
     for k in 0..task.options.controls {
         let mut rng = task.stream(&format!("fp/control {k}"));
@@ -109,12 +110,12 @@ fn control_cosine(task: &Task<'_>, lambda: f64, count: usize) -> Result<f64> {
         sorted.sort_by(|a, b| b.total_cmp(a));
         let threshold = sorted.get(count).copied().unwrap_or(f64::NEG_INFINITY);
         let Some(rows) = split_by_score(task, &scores, threshold, &format!("fp/control {k}/negatives")) else {
-            return Ok(f64::NAN);
+            return Ok(None);
         };
         let model = logistic::fit(task.space, &rows, lambda, None)?;
         total += cosine(&r, &model.weights);
     }
-    Ok(total / task.options.controls as f64)
+    Ok(Some(total / task.options.controls as f64))
 }
 
 /// A standard normal number (Box and Muller 1958).

@@ -13,10 +13,12 @@ pub mod cured;
 pub mod false_positive;
 pub mod null;
 pub mod pattern;
+pub mod score;
 pub mod segmentation;
 
 pub use cav::{Cav, Fit, Variant};
 pub use kind::{KINDS, ProbeKind};
 pub use options::ProbeOptions;
+pub use score::scores;
 pub use space::Space;
 pub use task::{Labelled, Outcome, Solution, Task};

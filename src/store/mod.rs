@@ -13,6 +13,7 @@
 pub mod artifact;
 pub mod digest;
 pub mod file;
+pub mod nan;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};

@@ -72,6 +72,20 @@ pub struct ModelSpec {
     /// Layers to study: names or globs of `cavern ls layers MODEL`.
     #[serde(default)]
     pub layers: Vec<String>,
+    /// How pictures of another shape become the network's input.
+    #[serde(default)]
+    pub resize: Resize,
+}
+
+/// From a picture to the network's square input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resize {
+    /// The whole picture, stretched: nothing of it is lost.
+    #[default]
+    Stretch,
+    /// The model's own resize and centre crop.
+    Crop,
 }
 
 impl Study {
@@ -112,12 +126,24 @@ impl Study {
         Ok(study)
     }
 
+    /// Keys that name files or folders which are not there.
+    pub fn missing_files(&self) -> Vec<(&'static str, &Path)> {
+        let named = [("model.weights", &self.model.weights), ("dataset.root", &self.dataset.root)];
+        let paths = named.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
+        paths.filter(|(_, path)| !path.exists()).collect()
+    }
+
     fn check(&self) -> Result<()> {
         let ok = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if self.name.is_empty() || !self.name.chars().all(ok) {
             return Err(Error::key("name", format!("`{}` cannot name a folder", self.name), "use letters, digits, - and _"));
         }
+        self.split.check()?;
         self.probe.check()?;
+        self.localise.check()?;
+        if let Some(maximise) = &self.maximise {
+            maximise.check()?;
+        }
         self.activation.check()?;
         self.score.check()
     }

@@ -3,4 +3,4 @@
 pub mod file;
 pub mod overrides;
 
-pub use file::{ModelSpec, Study};
+pub use file::{ModelSpec, Resize, Study};

@@ -1,0 +1,33 @@
+//! One file a sub-command: what it takes from the command line, and what it prints.
+
+pub mod stage;
+pub mod validate;
+
+pub mod ls;
+pub mod predict;
+pub mod train;
+
+use std::io::Write;
+
+use crate::cli::{Cli, Command};
+
+/// Runs the command; results go to `out`, everything else to stderr.
+///
+/// # Errors
+/// What went wrong, with what it was about.
+pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
+    use stage::Stage;
+    match cli.command {
+        Command::Run(args) => stage::run(&args, &Stage::ALL, out),
+        Command::Extract(args) => stage::run(&args, &[Stage::Extract], out),
+        Command::Fit(args) => stage::run(&args, &[Stage::Fit], out),
+        Command::Localise(args) => stage::run(&args, &[Stage::Localise], out),
+        Command::Maximise(args) => stage::run(&args, &[Stage::Maximise], out),
+        Command::Score(args) => stage::run(&args, &[Stage::Score], out),
+        Command::Report(args) => stage::run(&args, &[Stage::Report], out),
+        Command::Train(args) => train::run(&args, out),
+        Command::Validate(args) => validate::run(&args, out),
+        Command::Ls(args) => ls::run(&args, out),
+        Command::Predict(args) => predict::run(&args, out),
+    }
+}

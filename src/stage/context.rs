@@ -1,0 +1,213 @@
+//! What every stage needs of a study: its data, its network, its split, its store.
+
+use std::path::PathBuf;
+
+use candle_core::Device;
+
+use crate::activation::Extraction;
+use crate::activation::extract::map_shape;
+use crate::dataset::split::{self, Part, Split};
+use crate::dataset::{self, Dataset, Preprocess};
+use crate::error::{Error, Result};
+use crate::model::{self, Graph};
+use crate::probe::Variant;
+use crate::seed::Seed;
+use crate::store::Store;
+use crate::store::digest::{Digest, DigestBuilder};
+use crate::study::{Resize, Study};
+
+/// Where a study is run: everything that is not the study itself.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Folder for runs.
+    pub out: PathBuf,
+    /// Folder for artifacts; `None`: `store` in the folder for runs.
+    pub store: Option<PathBuf>,
+    /// `auto`, `cpu` or `cuda:N`.
+    pub device: String,
+}
+
+/// A layer of the study.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Its name.
+    pub name: String,
+    /// Its node in the graph; its number in the file for imported activations.
+    pub node: usize,
+    /// `[channel, height, width]`.
+    pub shape: [usize; 3],
+}
+
+/// An opened study.
+pub struct Context {
+    /// The study.
+    pub study: Study,
+    /// Its seed.
+    pub seed: Seed,
+    /// Its samples.
+    pub dataset: Box<dyn Dataset>,
+    /// Their parts and blocks.
+    pub split: Split,
+    /// Its network; `None` where activations are imported.
+    pub graph: Option<Graph>,
+    /// Its layers.
+    pub layers: Vec<Layer>,
+    /// Names and nodes of the layers, as extraction wants them.
+    pub nodes: Vec<(String, usize)>,
+    /// Where the network runs.
+    pub device: Device,
+    /// Its artifacts.
+    pub store: Store,
+    /// The run's folder.
+    pub folder: PathBuf,
+}
+
+impl Context {
+    /// Opens everything a study names.
+    ///
+    /// # Errors
+    /// When the data, the weights or a layer are not there or do not fit each other.
+    pub fn open(study: Study, settings: &Settings) -> Result<Self> {
+        let seed = Seed(study.seed);
+        let device = device(&settings.device)?;
+        let dataset = dataset::open(&study.dataset, seed)?;
+        let split = split::split(dataset.samples(), &study.split, seed)?;
+        let graph = graph(&study, &device)?;
+        let layers = layers(&study, graph.as_ref(), dataset.as_ref())?;
+        let nodes = layers.iter().map(|l| (l.name.clone(), l.node)).collect();
+        let root = settings.store.clone().unwrap_or_else(|| settings.out.join("store"));
+        let store = Store::open(&root, || tracing::info!("waiting for another run on {}", root.display()))?;
+        let folder = settings.out.join(format!("{}-{}", study.name, study.digest()?.short()));
+        Ok(Self { study, seed, dataset, split, graph, layers, nodes, device, store, folder })
+    }
+
+    /// The extraction of this study.
+    pub fn extraction(&self) -> Extraction<'_> {
+        Extraction {
+            dataset: self.dataset.as_ref(),
+            graph: self.graph.as_ref(),
+            layers: &self.nodes,
+            options: &self.study.activation,
+            device: &self.device,
+            seed: self.study.seed,
+        }
+    }
+
+    /// Every pair of layer and variant that has probes of its own: a layer without positions has only pooled ones.
+    pub fn units(&self) -> Vec<(usize, Variant)> {
+        let mut units = Vec::new();
+        for (l, layer) in self.layers.iter().enumerate() {
+            for variant in &self.study.probe.variants {
+                let pointless = *variant == Variant::Full && layer.shape[1] * layer.shape[2] == 1;
+                if !pointless || self.study.probe.variants.len() == 1 {
+                    units.push((l, *variant));
+                }
+            }
+        }
+        units
+    }
+
+    /// The concepts.
+    pub fn concepts(&self) -> &[String] {
+        self.dataset.concepts()
+    }
+
+    /// The samples of a part, in order.
+    pub fn part(&self, part: Part) -> Vec<usize> {
+        (0..self.split.part.len()).filter(|i| self.split.part[*i] == part).collect()
+    }
+
+    /// The study's network, for what cannot be done on imported activations.
+    ///
+    /// # Errors
+    /// When activations are imported.
+    pub fn network(&self) -> Result<&Graph> {
+        self.graph.as_ref().ok_or_else(|| {
+            Error::key("model.name", "imported activations have no network behind them", "remove [maximise] and score.views")
+        })
+    }
+
+    /// Digest of the samples: their pixels, labels and masks, their parts and blocks.
+    ///
+    /// # Errors
+    /// When a value has no JSON form.
+    pub fn samples_digest(&self) -> Result<Digest> {
+        let parts: Vec<&str> = self.split.part.iter().map(|p| p.name()).collect();
+        Ok(DigestBuilder::new("samples v1")
+            .json("samples", &self.dataset.samples())?
+            .json("concepts", &self.concepts())?
+            .json("parts", &parts)?
+            .json("blocks", &self.split.block)?
+            .finish())
+    }
+
+    /// What the network sees of a picture: left, top, width, height in the picture's pixels.
+    pub fn window(&self, width: usize, height: usize) -> (f64, f64, f64, f64) {
+        match &self.graph {
+            Some(graph) => graph.preprocess().window(width, height),
+            None => (0.0, 0.0, width as f64, height as f64),
+        }
+    }
+
+    /// The preprocessing of the network, if there is one.
+    pub fn preprocess(&self) -> Option<&Preprocess> {
+        self.graph.as_ref().map(Graph::preprocess)
+    }
+}
+
+fn graph(study: &Study, device: &Device) -> Result<Option<Graph>> {
+    if study.model.name == "imported" {
+        return Ok(None);
+    }
+    let mut graph = model::build(&study.model.name, study.model.weights.as_deref(), device)?;
+    if study.model.resize == Resize::Stretch {
+        graph.stretch();
+    }
+    Ok(Some(graph))
+}
+
+fn layers(study: &Study, graph: Option<&Graph>, dataset: &dyn Dataset) -> Result<Vec<Layer>> {
+    let Some(graph) = graph else {
+        let found = dataset.imported_layers();
+        if found.is_empty() {
+            let hint = "set dataset.format = \"imported\", or name a model of `cavern ls models`";
+            return Err(Error::key("model.name", "`imported` needs a dataset that brings activations", hint));
+        }
+        let all = found.into_iter().enumerate().map(|(node, (name, shape))| Layer { name, node, shape });
+        return Ok(all.filter(|l| study.model.layers.is_empty() || study.model.layers.contains(&l.name)).collect());
+    };
+    if study.model.layers.is_empty() {
+        let hint = format!("choose some of `cavern ls layers {}`", graph.name());
+        return Err(Error::key("model.layers", "the list is empty", hint));
+    }
+    let mut layers: Vec<Layer> = Vec::new();
+    for pattern in &study.model.layers {
+        for node in graph.select(pattern)? {
+            if layers.iter().all(|l| l.node != node) {
+                let name = graph.layer_name(node).to_owned();
+                layers.push(Layer { name, node, shape: map_shape(graph.shape(node)) });
+            }
+        }
+    }
+    Ok(layers)
+}
+
+/// The device a name stands for; `auto` takes CUDA where the build and the machine have it.
+///
+/// # Errors
+/// When the name is none of `auto`, `cpu`, `cuda:N`, or the device is not there.
+pub fn device(name: &str) -> Result<Device> {
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        "auto" => Ok(Device::cuda_if_available(0).unwrap_or(Device::Cpu)),
+        _ => {
+            let number = name.strip_prefix("cuda:").or((name == "cuda").then_some("0")).and_then(|n| n.parse().ok());
+            let number: usize =
+                number.ok_or_else(|| Error::key("--device", format!("`{name}` is no device"), "auto, cpu or cuda:0"))?;
+            Device::new_cuda(number).map_err(|e| {
+                let hint = "build with `--features cuda` on a machine with a GPU, or use --device cpu";
+                Error::key("--device", format!("`{name}` cannot be used: {e}"), hint)
+            })
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! How much of each cell of a layer's grid a concept covers.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::Context;
+use crate::dataset::Presence;
+use crate::error::Result;
+
+/// Coverage of grids, for every sample and concept with a mask. Cells of absent concepts are zero and not kept.
+pub struct Coverage {
+    /// By `(height, width)`, then sample and concept.
+    grids: BTreeMap<(usize, usize), BTreeMap<(usize, usize), Vec<f32>>>,
+}
+
+impl Coverage {
+    /// Reads every mask of `samples` once, for all the study's layers.
+    ///
+    /// # Errors
+    /// When a mask cannot be read.
+    pub fn of(context: &Context, samples: &[usize]) -> Result<Self> {
+        let sizes: Vec<(usize, usize)> = context.layers.iter().map(|l| (l.shape[1], l.shape[2])).collect();
+        let concepts = context.concepts().len();
+        let found = samples.par_iter().map(|sample| {
+            let mut out = Vec::new();
+            for concept in 0..concepts {
+                if context.dataset.samples()[*sample].presence[concept] != Presence::Present {
+                    continue;
+                }
+                if let Some(mask) = context.dataset.mask(*sample, concept)? {
+                    let window = context.window(mask.width, mask.height);
+                    out.extend(sizes.iter().map(|size| (*size, (*sample, concept), mask.grid_coverage(window, *size))));
+                }
+            }
+            Ok(out)
+        });
+        let mut grids: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for (size, key, coverage) in found.collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+            grids.entry(size).or_default().insert(key, coverage);
+        }
+        Ok(Self { grids })
+    }
+
+    /// The coverage `[height * width]` of a concept in a sample; zeros where it is known to be absent, `None` without
+    /// a mask.
+    pub fn get(&self, context: &Context, size: (usize, usize), sample: usize, concept: usize) -> Option<Vec<f32>> {
+        match context.dataset.samples()[sample].presence[concept] {
+            Presence::Present => self.grids.get(&size)?.get(&(sample, concept)).cloned(),
+            Presence::Absent => Some(vec![0.0; size.0 * size.1]),
+            Presence::Unknown => None,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The second stage: directions from activations.
+
+use rayon::prelude::*;
+
+use super::coverage::Coverage;
+use super::fitted::{self, Fitted, Refused};
+use super::{Context, Progress, items};
+use crate::activation::LayerSet;
+use crate::dataset::Presence;
+use crate::dataset::split::Part;
+use crate::error::Result;
+use crate::probe::cav::Fit;
+use crate::probe::kind::Earlier;
+use crate::probe::task::{Offset, Weights};
+use crate::probe::{Cav, KINDS, Labelled, Outcome, Solution, Space, Task, Variant, lbfgs, logistic, null};
+use crate::store::artifact::Artifact;
+use crate::store::digest::{Digest, DigestBuilder};
+
+/// Kinds that are always fitted: the nulls that figures are held against.
+const NULLS: [&str; 2] = ["random", "permuted"];
+
+/// Fits what the store lacks.
+///
+/// # Errors
+/// When activations are missing or damaged, or a solver refuses its data.
+pub fn run(context: &Context) -> Result<()> {
+    let units = context.units();
+    let mut progress = Progress::start("fit", units.len());
+    let mut rows: Option<Rows> = None;
+    for (layer, variant) in units {
+        let key = key(context, layer, variant)?;
+        let missing = !context.store.has(fitted::KIND, &key);
+        if missing {
+            let rows = match &mut rows {
+                Some(rows) => rows,
+                None => rows.insert(Rows::of(context)?),
+            };
+            let fitted = fit(context, rows, layer, variant)?;
+            let parameters = serde_json::json!({
+                "layer": context.layers[layer].name, "variant": variant, "probe": context.study.probe,
+                "model": context.study.model.name, "seed": context.study.seed,
+            });
+            context.store.get_or_make(fitted::KIND, &key, parameters, |draft| fitted.write(draft))?;
+        }
+        progress.advance(1, missing);
+    }
+    progress.finish("sets of probes");
+    Ok(())
+}
+
+/// The key of one unit: activations, labels, settings and seed.
+///
+/// # Errors
+/// When a value has no JSON form.
+pub fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
+    let activations = context.extraction().keys(&items::plain(context), layer)?;
+    Ok(DigestBuilder::new("probe v1")
+        .json("activations", &activations)?
+        .field("samples", context.samples_digest()?.as_str())
+        .json("options", &context.study.probe)?
+        .json("variant", &variant)?
+        .json("window", &context.preprocess().map(|p| p.crop))?
+        .json("seed", &context.study.seed)?
+        .finish())
+}
+
+/// The directions of one unit.
+///
+/// # Errors
+/// When they have not been fitted, or their artifact is damaged.
+pub fn get(context: &Context, layer: usize, variant: Variant) -> Result<(Artifact, Fitted)> {
+    let artifact = context.store.get(fitted::KIND, &key(context, layer, variant)?, "fit")?;
+    let fitted = Fitted::read(&artifact)?;
+    Ok((artifact, fitted))
+}
+
+/// The rows that probes see: the fit split, then the validation split.
+struct Rows {
+    samples: Vec<usize>,
+    fitted: usize,
+    blocks: Vec<usize>,
+    sources: Vec<usize>,
+    coverage: Coverage,
+}
+
+impl Rows {
+    fn of(context: &Context) -> Result<Self> {
+        let mut samples = context.part(Part::Fit);
+        let fitted = samples.len();
+        samples.extend(context.part(Part::Val));
+        let all = context.dataset.samples();
+        let mut names: Vec<&str> = all.iter().map(|s| s.source.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let source = |s: &usize| names.binary_search(&all[*s].source.as_str()).unwrap_or(0);
+        let wants_masks = context.study.probe.kinds.iter().any(|k| k == "segmentation");
+        let coverage = Coverage::of(context, if wants_masks { &samples } else { &[] })?;
+        let blocks = samples.iter().map(|s| context.split.block[*s]).collect();
+        Ok(Self { sources: samples.iter().map(source).collect(), samples, fitted, blocks, coverage })
+    }
+
+    fn labelled(&self, context: &Context, concept: usize, rows: std::ops::Range<usize>) -> Labelled {
+        let presence = |row: &usize| context.dataset.samples()[self.samples[*row]].presence[concept];
+        Labelled {
+            positive: rows.clone().filter(|r| presence(r) == Presence::Present).collect(),
+            negative: rows.filter(|r| presence(r) == Presence::Absent).collect(),
+        }
+    }
+}
+
+/// The role of a solution among the directions of a concept.
+enum Role {
+    Probe,
+    Reference,
+    Twin,
+}
+
+/// A direction on its way from coordinates to activations.
+struct Draft {
+    concept: usize,
+    name: String,
+    role: Role,
+    solution: Solution,
+}
+
+fn fit(context: &Context, rows: &Rows, layer: usize, variant: Variant) -> Result<Fitted> {
+    let set = &context.extraction().open(&context.store, &items::plain(context))?[layer];
+    let space = Space::new(set, variant, &rows.samples, rows.fitted)?;
+    let solved = (0..context.concepts().len()).into_par_iter();
+    let solved = solved.map(|concept| solve(context, rows, set, &space, concept)).collect::<Result<Vec<_>>>()?;
+    let mut fitted = Fitted::default();
+    let mut drafts = Vec::new();
+    for (of_concept, refused) in solved {
+        drafts.extend(of_concept);
+        fitted.refused.extend(refused);
+    }
+    for (draft, cav) in drafts.iter().zip(materialise(context, rows, set, &space, &drafts)?) {
+        if cav.norm <= 0.0 || !cav.norm.is_finite() {
+            let concept = context.concepts()[draft.concept].clone();
+            let reason = format!("its weights have norm {}: no direction", cav.norm);
+            fitted.refused.push(Refused { concept, probe: draft.name.clone(), reason });
+            continue;
+        }
+        match draft.role {
+            Role::Probe => fitted.cavs.push(cav),
+            Role::Reference => fitted.references.push(cav),
+            Role::Twin => fitted.twins.push(cav),
+        }
+    }
+    Ok(fitted)
+}
+
+/// Solves every kind for one concept, then its reference ensemble and the twins of its FP-CAV.
+fn solve(
+    context: &Context,
+    rows: &Rows,
+    set: &LayerSet,
+    space: &Space,
+    concept: usize,
+) -> Result<(Vec<Draft>, Vec<Refused>)> {
+    let name = context.concepts()[concept].as_str();
+    let fit = rows.labelled(context, concept, 0..rows.fitted);
+    let val = rows.labelled(context, concept, rows.fitted..rows.samples.len());
+    let options = &context.study.probe;
+    let size = (set.shape[1], set.shape[2]);
+    let coverage = |row: usize| Ok(rows.coverage.get(context, size, rows.samples[row], concept));
+    let task = Task {
+        concept: name,
+        set,
+        space,
+        fit: &fit,
+        val: &val,
+        blocks: &rows.blocks,
+        sources: &rows.sources,
+        coverage: &coverage,
+        options,
+        seed: context.seed,
+    };
+    let (mut drafts, mut refused) = (Vec::new(), Vec::new());
+    let mut refuse = |probe: &str, reason: String| {
+        refused.push(Refused { concept: name.to_owned(), probe: probe.to_owned(), reason });
+    };
+    if let Some(reason) = too_few(&fit, &val, options.min_samples) {
+        refuse("all", reason);
+        return Ok((drafts, refused));
+    }
+    let mut earlier = Earlier::new();
+    for kind in KINDS {
+        if !options.kinds.iter().any(|k| k == kind.name()) && !NULLS.contains(&kind.name()) {
+            continue;
+        }
+        match kind.fit(&task, &earlier)? {
+            Outcome::Solved(solution) => drop(earlier.insert(kind.name().to_owned(), solution)),
+            Outcome::Refused(reason) => refuse(kind.name(), reason),
+        }
+    }
+    if let Some(classifier) = earlier.get("classifier") {
+        for draw in 0..=options.references {
+            let solution = null::reference(&task, classifier.lambda, draw)?;
+            drafts.push(Draft { concept, name: format!("reference {draw}"), role: Role::Reference, solution });
+        }
+        let cosine = earlier.get("fp").and_then(|fp| fp.facts.get("cos_classifier"));
+        if let (Some(cosine), Some(weights)) = (cosine, classifier.coordinates()) {
+            for draw in 0..options.controls {
+                let solution = null::degraded_twin(&task, weights, *cosine, draw);
+                drafts.push(Draft { concept, name: format!("twin {draw}"), role: Role::Twin, solution });
+            }
+        }
+    }
+    // In the order of the table of kinds, whatever the map's.
+    for kind in KINDS {
+        if let Some(solution) = earlier.remove(kind.name()) {
+            drafts.push(Draft { concept, name: kind.name().to_owned(), role: Role::Probe, solution });
+        }
+    }
+    Ok((drafts, refused))
+}
+
+fn too_few(fit: &Labelled, val: &Labelled, least: usize) -> Option<String> {
+    let sides = [(&fit.positive, "with"), (&fit.negative, "without")];
+    for (rows, side) in sides {
+        if rows.len() < least {
+            return Some(format!("{} samples {side} the concept in the fit split, {least} wanted", rows.len()));
+        }
+    }
+    (val.positive.is_empty() || val.negative.is_empty())
+        .then(|| "the validation split lacks samples with or without the concept".to_owned())
+}
+
+/// Unit directions on the activations, with offsets and thresholds from the validation split.
+fn materialise(context: &Context, rows: &Rows, set: &LayerSet, space: &Space, drafts: &[Draft]) -> Result<Vec<Cav>> {
+    let coordinates: Vec<Vec<f64>> =
+        drafts.iter().filter_map(|d| d.solution.coordinates().map(<[f64]>::to_vec)).collect();
+    let mut made = space.directions(set, &coordinates)?.into_iter();
+    let mut cavs = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let (weights, offset) = match &draft.solution.weights {
+            Weights::Activations(w) => (w.clone(), 0.0),
+            Weights::Coordinates(_) => made.next().unwrap_or_default(),
+        };
+        cavs.push(unit(context, set, space.variant, draft, &weights, offset));
+    }
+    let val: Vec<usize> = rows.samples[rows.fitted..].to_vec();
+    let scores = crate::probe::scores(set, &val, &cavs.iter().collect::<Vec<_>>())?;
+    for (k, (cav, draft)) in cavs.iter_mut().zip(drafts).enumerate() {
+        let labelled = rows.labelled(context, draft.concept, rows.fitted..rows.samples.len());
+        let pick = |rows_of: &[usize]| rows_of.iter().map(|r| scores[[r - rows.fitted, k]]).collect::<Vec<f64>>();
+        let (mut positive, mut negative) = (pick(&labelled.positive), pick(&labelled.negative));
+        if draft.solution.offset == Offset::Calibrated {
+            cav.bias = logistic::calibrate(&positive, &negative);
+            positive.iter_mut().chain(&mut negative).for_each(|s| *s += cav.bias);
+        }
+        cav.threshold = logistic::youden(&positive, &negative);
+    }
+    Ok(cavs)
+}
+
+fn unit(context: &Context, set: &LayerSet, variant: Variant, draft: &Draft, weights: &[f64], offset: f64) -> Cav {
+    let norm = lbfgs::norm(weights);
+    let solution = &draft.solution;
+    let native = match solution.offset {
+        Offset::Native(bias) => (bias + offset) / norm,
+        Offset::Calibrated => 0.0,
+    };
+    Cav {
+        concept: context.concepts()[draft.concept].clone(),
+        layer: set.layer.clone(),
+        probe: draft.name.clone(),
+        variant,
+        shape: set.shape,
+        direction: weights.iter().map(|w| (w / norm) as f32).collect(),
+        norm,
+        bias: native,
+        threshold: 0.0,
+        fit: Fit {
+            lambda: solution.lambda,
+            gradient_norm: solution.gradient_norm,
+            positives: solution.counts.0,
+            negatives: solution.counts.1,
+        },
+        facts: solution.facts.clone(),
+    }
+}

@@ -1,0 +1,22 @@
+//! The stages of a study. Each reads the artifacts of the stages before it and never calls them.
+//!
+//! ```text
+//! extract ─► fit ─► localise ─► score ─► report
+//!              └──► maximise ────────────┘
+//! ```
+
+pub mod context;
+pub mod coverage;
+pub mod extract;
+pub mod fit;
+pub mod fitted;
+pub mod items;
+pub mod localise;
+pub mod maximise;
+pub mod overlays;
+pub mod progress;
+pub mod report;
+pub mod score;
+
+pub use context::{Context, Layer, Settings};
+pub use progress::Progress;

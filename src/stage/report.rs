@@ -1,0 +1,254 @@
+//! The last stage: tables, figures, pictures and one page in the run's folder.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+
+use super::maximise::Role;
+use super::{Context, Progress, fit, fitted, maximise, overlays, score};
+use crate::dataset::Presence;
+use crate::dataset::split::Part;
+use crate::error::Result;
+use crate::metric::direction::cosine;
+use crate::probe::{Cav, Variant};
+use crate::report::{self, ConceptCount, CosineMatrix, MetricRow, Page, Refusal, RenderingFigure, SampleRow, Trace};
+use crate::store::file::{to_json, write_atomic};
+
+/// Version of the tables' columns.
+const SCHEMA: u32 = 1;
+
+/// Writes everything.
+///
+/// # Errors
+/// When an artifact is missing, or the folder cannot be written.
+pub fn run(context: &Context) -> Result<()> {
+    let mut progress = Progress::start("report", 4);
+    let gathered = Gathered::of(context)?;
+    progress.advance(1, true);
+    write_tables(context, &gathered)?;
+    progress.advance(1, true);
+    let page = page(context, &gathered)?;
+    progress.advance(1, true);
+    write_page(context, &page)?;
+    progress.advance(1, true);
+    progress.finish("steps");
+    Ok(())
+}
+
+/// What the stages before have made.
+struct Gathered {
+    fitted: Vec<(usize, Variant, fitted::Fitted)>,
+    metrics: Vec<MetricRow>,
+    samples: Vec<SampleRow>,
+}
+
+impl Gathered {
+    fn of(context: &Context) -> Result<Self> {
+        let mut all = Self { fitted: Vec::new(), metrics: Vec::new(), samples: Vec::new() };
+        for (layer, variant) in context.units() {
+            all.fitted.push((layer, variant, fit::get(context, layer, variant)?.1));
+            let scored = score::get(context, layer, variant)?;
+            all.metrics.extend(scored.metrics);
+            all.samples.extend(scored.samples);
+        }
+        Ok(all)
+    }
+
+    fn cavs(&self) -> impl Iterator<Item = &Cav> {
+        self.fitted.iter().flat_map(|(_, _, f)| &f.cavs)
+    }
+}
+
+fn write_tables(context: &Context, gathered: &Gathered) -> Result<()> {
+    let write = |name: &str, bytes: &[u8]| write_atomic(&context.folder.join(name), bytes);
+    write("metrics.csv", &report::metrics_csv(&gathered.metrics)?)?;
+    write("metrics.parquet", &report::metrics_parquet(&gathered.metrics)?)?;
+    write("samples.parquet", &report::samples_parquet(&gathered.samples)?)?;
+    let named: Vec<(String, &Cav)> = gathered.cavs().map(|c| (name(c), c)).collect();
+    let provenance: HashMap<String, String> = HashMap::from([("cavern".to_owned(), provenance(context, &named)?)]);
+    write("cavs.safetensors", &fitted::tensors(&named, Some(provenance))?)?;
+    write("manifest.json", &to_json(&manifest(context)?)?)
+}
+
+/// `layer/concept/probe/variant`: a direction's name in `cavs.safetensors`.
+fn name(cav: &Cav) -> String {
+    format!("{}/{}/{}/{}", cav.layer, cav.concept, cav.probe, cav.variant.name())
+}
+
+/// What is known of every direction, as JSON by name.
+fn provenance(context: &Context, named: &[(String, &Cav)]) -> Result<String> {
+    let model = context.graph.as_ref().map_or("imported", |g| g.digest().as_str());
+    let cavs: serde_json::Map<String, serde_json::Value> = named.iter().map(|(n, c)| (n.clone(), json!(c))).collect();
+    let value = json!({
+        "model": context.study.model.name, "model_digest": model, "seed": context.study.seed,
+        "samples_digest": context.samples_digest()?, "version": env!("CARGO_PKG_VERSION"), "cavs": cavs,
+    });
+    Ok(value.to_string())
+}
+
+fn manifest(context: &Context) -> Result<serde_json::Value> {
+    let skipped = context.dataset.skipped();
+    Ok(json!({
+        "cavern": env!("CARGO_PKG_VERSION"),
+        "schema": SCHEMA,
+        "study": context.study,
+        "study_digest": context.study.digest()?,
+        "samples_digest": context.samples_digest()?,
+        "model_digest": context.graph.as_ref().map(|g| g.digest().clone()),
+        "preprocess": context.preprocess(),
+        "device": if context.device.is_cpu() { "cpu" } else { "cuda" },
+        "layers": context.layers.iter().map(|l| json!({ "name": l.name, "shape": l.shape })).collect::<Vec<_>>(),
+        "samples": counts(context),
+        "skipped": skipped,
+    }))
+}
+
+/// How many samples of each part have, lack, or may have each concept.
+fn counts(context: &Context) -> Vec<ConceptCount> {
+    let mut out = Vec::new();
+    for (number, concept) in context.concepts().iter().enumerate() {
+        for part in [Part::Fit, Part::Val, Part::Test, Part::Out] {
+            let samples = context.part(part);
+            let of = |presence: Presence| {
+                samples.iter().filter(|s| context.dataset.samples()[**s].presence[number] == presence).count()
+            };
+            out.push(ConceptCount {
+                concept: concept.clone(),
+                part: part.name().to_owned(),
+                present: of(Presence::Present),
+                absent: of(Presence::Absent),
+                unknown: of(Presence::Unknown),
+            });
+        }
+    }
+    out
+}
+
+fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
+    let renderings = maximise::get(context)?;
+    let skipped = context.dataset.skipped().iter().map(|s| (s.path.display().to_string(), s.reason.clone()));
+    Ok(Page {
+        title: &context.study.name,
+        about: &context.study.about,
+        facts: facts(context),
+        study_text: toml::to_string_pretty(&context.study).unwrap_or_default(),
+        counts: counts(context),
+        refusals: refusals(context, gathered),
+        rows: &gathered.metrics,
+        overlays: overlays::draw(context, &gathered.fitted)?,
+        traces: renderings.iter().map(|(r, _)| Trace { label: label(context, r), values: r.trace.clone() }).collect(),
+        renderings: renderings.into_iter().map(|(r, png)| figure(context, gathered, &r, png)).collect(),
+        cosines: cosines(context, gathered),
+        skipped: skipped.collect(),
+        notes: Vec::new(),
+    })
+}
+
+fn facts(context: &Context) -> Vec<(String, String)> {
+    let count = |part: Part| context.part(part).len();
+    let weights = context.graph.as_ref().map_or("imported activations", |g| g.digest().short());
+    let layers = context.layers.iter().map(|l| format!("{} {:?}", l.name, l.shape)).collect::<Vec<_>>();
+    let test = context.part(Part::Test);
+    let blocks: std::collections::BTreeSet<usize> = test.iter().map(|s| context.split.block[*s]).collect();
+    [
+        ("Model", format!("{} (weights {weights})", context.study.model.name)),
+        ("Layers", layers.join(", ")),
+        ("Samples", format!("{} in all", context.dataset.samples().len())),
+        (
+            "Split",
+            format!(
+                "{} fit, {} validation, {} test (in {} blocks), {} left out between blocks",
+                count(Part::Fit),
+                count(Part::Val),
+                test.len(),
+                blocks.len(),
+                count(Part::Out)
+            ),
+        ),
+        ("Probes", context.study.probe.kinds.join(", ")),
+        ("Seed", context.study.seed.to_string()),
+        ("Intervals", format!("95 %, bootstrap of blocks, {} resamples", context.study.score.bootstrap)),
+        ("cavern", env!("CARGO_PKG_VERSION").to_owned()),
+    ]
+    .map(|(k, v)| (k.to_owned(), v))
+    .to_vec()
+}
+
+fn refusals(context: &Context, gathered: &Gathered) -> Vec<Refusal> {
+    let all = gathered.fitted.iter().flat_map(|(layer, variant, fitted)| {
+        fitted.refused.iter().map(|r| Refusal {
+            layer: context.layers[*layer].name.clone(),
+            variant: variant.name().to_owned(),
+            concept: r.concept.clone(),
+            probe: r.probe.clone(),
+            reason: r.reason.clone(),
+        })
+    });
+    all.collect()
+}
+
+fn label(context: &Context, r: &maximise::Rendered) -> String {
+    let layer = &context.layers[r.layer].name;
+    format!("{layer} {} {} {} {} seed {}", r.concept, r.probe, r.variant.name(), r.role.name(), r.seed)
+}
+
+fn figure(context: &Context, gathered: &Gathered, r: &maximise::Rendered, png: Vec<u8>) -> RenderingFigure {
+    let layer = context.layers[r.layer].name.clone();
+    let file = format!("maximised/{}.png", label(context, r).replace([' ', '/'], "-"));
+    RenderingFigure {
+        percentile: (r.role == Role::Cav).then(|| percentile(gathered, &layer, r)).flatten(),
+        layer,
+        concept: r.concept.clone(),
+        probe: r.probe.clone(),
+        variant: r.variant.name().to_owned(),
+        role: r.role.name().to_owned(),
+        seed: r.seed,
+        score: r.score,
+        note: r.diagnosis.clone(),
+        file,
+        png,
+    }
+}
+
+/// Share of the test samples with the concept that score below the picture, in [0, 1].
+fn percentile(gathered: &Gathered, layer: &str, r: &maximise::Rendered) -> Option<f64> {
+    let real = gathered.samples.iter().filter(|s| {
+        s.present && s.layer == layer && s.concept == r.concept && s.probe == r.probe && s.variant == r.variant.name()
+    });
+    let scores: Vec<f64> = real.map(|s| s.score).collect();
+    let below = scores.iter().filter(|s| **s < r.score + r.bias).count();
+    (!scores.is_empty() && r.score.is_finite()).then(|| below as f64 / scores.len() as f64)
+}
+
+fn cosines(context: &Context, gathered: &Gathered) -> Vec<CosineMatrix> {
+    let mut out = Vec::new();
+    for (layer, variant, fitted) in &gathered.fitted {
+        for concept in context.concepts() {
+            let cavs: Vec<&Cav> = fitted.cavs.iter().filter(|c| c.concept == *concept).collect();
+            let row = |a: &Cav| cavs.iter().map(|b| cosine(&a.direction, &b.direction)).collect();
+            if cavs.is_empty() {
+                continue;
+            }
+            out.push(CosineMatrix {
+                layer: context.layers[*layer].name.clone(),
+                concept: concept.clone(),
+                variant: variant.name().to_owned(),
+                names: cavs.iter().map(|c| c.probe.clone()).collect(),
+                values: cavs.iter().map(|c| row(c)).collect(),
+            });
+        }
+    }
+    out
+}
+
+fn write_page(context: &Context, page: &Page<'_>) -> Result<()> {
+    let figures = report::figures(page)?;
+    for (name, svg) in &figures {
+        write_atomic(&context.folder.join("figures").join(name), svg.as_bytes())?;
+    }
+    let pictures = page.overlays.iter().map(|o| (&o.file, &o.png));
+    for (file, png) in pictures.chain(page.renderings.iter().map(|r| (&r.file, &r.png))) {
+        write_atomic(&context.folder.join(file), png)?;
+    }
+    write_atomic(&context.folder.join("report.html"), report::html(page, &figures)?.as_bytes())
+}

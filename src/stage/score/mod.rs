@@ -1,0 +1,175 @@
+//! The stage that measures: every probe on the test split, beside its nulls.
+
+mod accuracy;
+mod direction;
+mod hard;
+mod robustness;
+mod segmentation;
+mod unit;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Progress, fit, items, localise};
+use crate::error::Result;
+use crate::metric::Estimate;
+use crate::probe::{Cav, Variant};
+use crate::report::{MetricRow, SampleRow};
+use crate::store::digest::{Digest, DigestBuilder};
+use segmentation::Masks;
+use unit::{Concept, Unit};
+
+const KIND: &str = "score";
+const ROWS: &str = "metrics.json";
+const SAMPLES: &str = "samples.json";
+
+/// What was measured of one layer and variant.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Scored {
+    /// Metrics.
+    pub metrics: Vec<MetricRow>,
+    /// Scores of single samples.
+    pub samples: Vec<SampleRow>,
+}
+
+/// Measures what the store lacks.
+///
+/// # Errors
+/// When an artifact of an earlier stage is missing or damaged.
+pub fn run(context: &Context) -> Result<()> {
+    let units = context.units();
+    let mut progress = Progress::start("score", units.len());
+    let mut masks: Option<Masks> = None;
+    for (layer, variant) in units {
+        let key = key(context, layer, variant)?;
+        let missing = !context.store.has(KIND, &key);
+        if missing {
+            let masks = match &mut masks {
+                Some(masks) => masks,
+                None => masks.insert(Masks::of(context)?),
+            };
+            let scored = score(context, masks, layer, variant)?;
+            let parameters = serde_json::json!({
+                "layer": context.layers[layer].name, "variant": variant, "score": context.study.score,
+            });
+            context.store.get_or_make(KIND, &key, parameters, |draft| {
+                draft.write_json(ROWS, &scored.metrics)?;
+                draft.write_json(SAMPLES, &scored.samples)
+            })?;
+        }
+        progress.advance(1, missing);
+    }
+    progress.finish("sets of measurements");
+    Ok(())
+}
+
+/// What was measured of one unit.
+///
+/// # Errors
+/// When it has not been, or the artifact is damaged.
+pub fn get(context: &Context, layer: usize, variant: Variant) -> Result<Scored> {
+    let artifact = context.store.get(KIND, &key(context, layer, variant)?, "score")?;
+    Ok(Scored { metrics: artifact.read_json(ROWS)?, samples: artifact.read_json(SAMPLES)? })
+}
+
+fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
+    let extraction = context.extraction();
+    Ok(DigestBuilder::new("score v1")
+        .field("study", &context.study.name)
+        .field("model", &context.study.model.name)
+        .field("probe", fit::key(context, layer, variant)?.as_str())
+        .field("map", localise::key(context, layer, variant)?.as_str())
+        .json("views", &extraction.keys(&items::views(context), layer)?)?
+        .json("edits", &extraction.keys(&items::edits(context)?.0, layer)?)?
+        .json("localise", &context.study.localise)?
+        .json("options", &context.study.score)?
+        .finish())
+}
+
+fn score(context: &Context, masks: &Masks, layer: usize, variant: Variant) -> Result<Scored> {
+    let unit = Unit::open(context, layer, variant)?;
+    let mut scored = Scored::default();
+    for number in 0..context.concepts().len() {
+        let concept = Concept::of(context, &unit, number);
+        for (k, cav) in unit.fitted.cavs.iter().enumerate().filter(|(_, c)| c.concept == concept.name) {
+            let mut rows = Rows { context, cav, out: &mut scored.metrics };
+            let options = &context.study.score;
+            if options.wants("accuracy") {
+                accuracy::measure(&unit, &concept, k, &mut rows);
+            }
+            if options.wants("hard") {
+                hard::measure(&unit, &concept, k, &mut rows);
+            }
+            if options.wants("segmentation") {
+                segmentation::measure(context, masks, &unit, &concept, k, &mut rows)?;
+            }
+            if options.wants("robustness") {
+                robustness::measure(context, &unit, &concept, k, &mut rows);
+            }
+            if options.wants("direction") {
+                direction::measure(&unit, &concept, k, &mut rows)?;
+            }
+            scored.samples.extend(samples(context, &unit, &concept, k));
+        }
+    }
+    Ok(scored)
+}
+
+/// The score of every labelled test sample.
+fn samples(context: &Context, unit: &Unit, concept: &Concept, k: usize) -> Vec<SampleRow> {
+    let cav = &unit.fitted.cavs[k];
+    let row = |(at, present): (&usize, &bool)| {
+        let sample = &context.dataset.samples()[unit.test[*at]];
+        SampleRow {
+            layer: cav.layer.clone(),
+            concept: cav.concept.clone(),
+            probe: cav.probe.clone(),
+            variant: cav.variant.name().to_owned(),
+            sample: sample.id.as_str().to_owned(),
+            name: sample.name.clone(),
+            split: "test".to_owned(),
+            present: *present,
+            score: unit.scores[[*at, k]],
+        }
+    };
+    concept.known.iter().zip(&concept.present).map(row).collect()
+}
+
+/// Where measurements of one probe go.
+struct Rows<'a> {
+    context: &'a Context,
+    cav: &'a Cav,
+    out: &'a mut Vec<MetricRow>,
+}
+
+impl Rows<'_> {
+    /// Adds a row on the test split.
+    fn push(&mut self, metric: &str, parameter: &str, estimate: Estimate) {
+        self.push_of("test", metric, parameter, estimate);
+    }
+
+    /// Adds a row on another split.
+    fn push_of(&mut self, split: &str, metric: &str, parameter: &str, estimate: Estimate) {
+        const LOWER: [&str; 6] =
+            ["hard_gap_h1", "hard_gap_h2", "hard_gap_h3", "flip_rate", "false_localisation", "gradient_norm"];
+        self.out.push(MetricRow {
+            study: self.context.study.name.clone(),
+            model: self.context.study.model.name.clone(),
+            layer: self.cav.layer.clone(),
+            concept: self.cav.concept.clone(),
+            probe: self.cav.probe.clone(),
+            variant: self.cav.variant.name().to_owned(),
+            seed: self.context.study.seed,
+            split: split.to_owned(),
+            metric: metric.to_owned(),
+            parameter: parameter.to_owned(),
+            estimate,
+            higher_is_better: !LOWER.contains(&metric),
+        });
+    }
+
+    /// Adds a number known of the fit, without interval.
+    fn push_fact(&mut self, metric: &str, value: f64, null: f64, null_kind: &str, n: usize) {
+        let (ci_low, ci_high) = (f64::NAN, f64::NAN);
+        self.push_of("fit", metric, "", Estimate { value, ci_low, ci_high, null, null_kind: null_kind.to_owned(), n });
+    }
+}
