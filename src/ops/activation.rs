@@ -102,7 +102,7 @@ mod tests {
         for f in
             [relu, silu, sigmoid, gelu, hard_swish, softmax, |x: &Tensor| relu6(&(x * 5.0)?), |x: &Tensor| x.tanh()]
         {
-            gradient(&x, 1e-6, |x| f(x));
+            gradient(&x, 1e-6, f);
         }
     }
 

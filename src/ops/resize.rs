@@ -55,7 +55,7 @@ mod tests {
         let x = Tensor::new(&[[[[0f64, 1.0, 2.0, 3.0]]]], &Device::Cpu).unwrap();
         let run = |i| resize(&x, (1, 6), i).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
         let bilinear = run(Interpolation::Bilinear);
-        for (a, b) in bilinear.iter().zip([0.0, 0.5, 1.1666667, 1.8333333, 2.5, 3.0]) {
+        for (a, b) in bilinear.iter().zip([0.0, 0.5, 1.166_666_7, 1.833_333_3, 2.5, 3.0]) {
             assert!((a - b).abs() < 1e-6, "{bilinear:?}");
         }
         assert_eq!(run(Interpolation::Nearest), [0.0, 0.0, 1.0, 2.0, 2.0, 3.0]);

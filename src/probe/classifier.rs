@@ -24,6 +24,9 @@ impl ProbeKind for Classifier {
 }
 
 /// Fits every lambda, the strongest first as a start for the next, and keeps the one with the least validation loss.
+///
+/// # Errors
+/// When the solver refuses its data, or there is no lambda.
 pub fn choose_lambda(task: &Task<'_>, rows: &Labelled) -> Result<Solution> {
     let mut grid = task.options.lambda.clone();
     grid.sort_by(|a, b| b.total_cmp(a));

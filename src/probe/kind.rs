@@ -41,6 +41,9 @@ pub const KINDS: [&dyn ProbeKind; 7] = [
 ];
 
 /// The solution of an earlier kind, or the refusal that follows from its absence.
+///
+/// # Errors
+/// The refusal.
 pub fn needed<'a>(earlier: &'a Earlier, kind: &str) -> std::result::Result<&'a Solution, Outcome> {
     earlier.get(kind).ok_or_else(|| Outcome::Refused(format!("there is no `{kind}` direction to start from")))
 }

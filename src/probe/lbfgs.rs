@@ -38,9 +38,9 @@ pub fn minimise(
             let next_value = f(&next, &mut next_gradient);
             let good = next_value <= value + 1e-4 * step * slope;
             if good {
-                value = next_value
+                value = next_value;
             } else {
-                step *= 0.5
+                step *= 0.5;
             }
             good
         });

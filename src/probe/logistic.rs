@@ -141,9 +141,9 @@ pub fn youden(positive: &[f64], negative: &[f64]) -> f64 {
     let (mut missed, mut rejected) = (0.0, 0.0);
     for (i, (score, is_positive)) in all.iter().enumerate() {
         if *is_positive {
-            missed += 1.0 / positive.len() as f64
+            missed += 1.0 / positive.len() as f64;
         } else {
-            rejected += 1.0 / negative.len() as f64
+            rejected += 1.0 / negative.len() as f64;
         }
         let next = all.get(i + 1).map_or(score + 1e-9, |s| s.0);
         let j = rejected - missed;

@@ -45,23 +45,23 @@ impl Space {
     pub fn new(set: &LayerSet, variant: Variant, samples: &[usize], fitted: usize) -> Result<Self> {
         match variant {
             Variant::TranslationInvariant => {
-                Self::primal(&set.pooled(samples)?.mapv(f64::from), samples, fitted, variant)
+                Ok(Self::primal(&set.pooled(samples)?.mapv(f64::from), samples, fitted, variant))
             }
             Variant::Full if set.width() <= fitted => {
                 let x = set.column_block(samples, 0..set.width())?;
-                Self::primal(&x.mapv(f64::from), samples, fitted, variant)
+                Ok(Self::primal(&x.mapv(f64::from), samples, fitted, variant))
             }
             Variant::Full => Self::dual(set, samples, fitted),
         }
     }
 
-    fn primal(x: &Array2<f64>, samples: &[usize], fitted: usize, variant: Variant) -> Result<Self> {
+    fn primal(x: &Array2<f64>, samples: &[usize], fitted: usize, variant: Variant) -> Self {
         let fit = x.slice(s![..fitted, ..]);
         let mean = fit.mean_axis(ndarray::Axis(0)).unwrap_or_else(|| Array1::zeros(x.ncols()));
         let mut x = x - &mean;
         let scale = mean_square_norm(x.slice(s![..fitted, ..])).sqrt().max(f64::MIN_POSITIVE);
         x /= scale;
-        Ok(Self { samples: samples.to_vec(), x, variant, mean, scale, spanning: None })
+        Self { samples: samples.to_vec(), x, variant, mean, scale, spanning: None }
     }
 
     fn dual(set: &LayerSet, samples: &[usize], fitted: usize) -> Result<Self> {
@@ -222,7 +222,7 @@ mod tests {
         let samples: Vec<usize> = (0..n).rev().collect();
         let space = Space::new(&set, variant, &samples, fitted).unwrap();
         let weights: Vec<f64> = (0..space.dimension()).map(|i| ((i * 7 % 11) as f64 - 5.0) / 5.0).collect();
-        let (direction, offset) = space.directions(&set, &[weights.clone()]).unwrap().remove(0);
+        let (direction, offset) = space.directions(&set, std::slice::from_ref(&weights)).unwrap().remove(0);
         for (row, sample) in samples.iter().enumerate() {
             let z: Vec<f64> = match variant {
                 Variant::Full => set.map(*sample).unwrap().iter().map(|v| f64::from(*v)).collect(),

@@ -158,7 +158,7 @@ mod tests {
         let made = store.get_or_make("thing", &key("a"), serde_json::Value::Null, |d| d.write("data.bin", b"hello"));
         std::fs::write(made.unwrap().file("data.bin").unwrap(), b"hell").unwrap();
         let message = store.find("thing", &key("a")).unwrap_err().to_string();
-        assert!(message.contains("4 bytes") && message.contains("5"), "{message}");
+        assert!(message.contains("4 bytes") && message.contains('5'), "{message}");
     }
 
     #[test]
