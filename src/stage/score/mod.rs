@@ -15,7 +15,7 @@ use crate::metric::Estimate;
 use crate::probe::{Cav, Variant};
 use crate::report::{MetricRow, SampleRow};
 use crate::store::digest::{Digest, DigestBuilder};
-use segmentation::Masks;
+use segmentation::{Masks, Truth};
 use unit::{Concept, Unit};
 
 const KIND: &str = "score";
@@ -90,6 +90,7 @@ fn score(context: &Context, masks: &Masks, layer: usize, variant: Variant) -> Re
     let mut scored = Scored::default();
     for number in 0..context.concepts().len() {
         let concept = Concept::of(context, &unit, number);
+        let truth = Truth::of(context, masks, &unit, &concept, context.layers[layer].shape);
         for (k, cav) in unit.fitted.cavs.iter().enumerate().filter(|(_, c)| c.concept == concept.name) {
             let mut rows = Rows { context, cav, out: &mut scored.metrics };
             let options = &context.study.score;
@@ -100,7 +101,7 @@ fn score(context: &Context, masks: &Masks, layer: usize, variant: Variant) -> Re
                 hard::measure(&unit, &concept, k, &mut rows);
             }
             if options.wants("segmentation") {
-                segmentation::measure(context, masks, &unit, &concept, k, &mut rows)?;
+                segmentation::measure(context, &truth, &unit, &concept, k, &mut rows)?;
             }
             if options.wants("robustness") {
                 robustness::measure(context, &unit, &concept, k, &mut rows);
