@@ -86,7 +86,11 @@ impl Ranking {
         let (mut tied_positive, mut tied_negative) = (0.0, 0.0);
         for (sample, flag) in self.order.iter().zip(&self.flags) {
             let w = weights[*sample as usize];
-            if flag & 1 == 1 { tied_positive += w } else { tied_negative += w }
+            if flag & 1 == 1 {
+                tied_positive += w
+            } else {
+                tied_negative += w
+            }
             if flag & 2 == 2 {
                 won += tied_negative * (above + tied_positive / 2.0);
                 above += tied_positive;
@@ -224,8 +228,7 @@ mod tests {
     /// Values of tests/golden/metrics.py, made with scikit-learn.
     #[test]
     fn agrees_with_scikit_learn() {
-        let golden: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/golden/metrics.json")).unwrap();
+        let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/metrics.json")).unwrap();
         let list = |key: &str| serde_json::from_value::<Vec<f64>>(golden[key].clone()).unwrap();
         let present: Vec<bool> = serde_json::from_value(golden["present"].clone()).unwrap();
         let (scores, weights) = (list("scores"), list("weights"));

@@ -95,13 +95,7 @@ impl Bootstrap {
 
     /// The statistic of the samples themselves with its interval, the level of chance, and the number of samples
     /// behind it.
-    pub fn estimate(
-        &self,
-        statistic: impl Fn(&[f64]) -> f64 + Sync,
-        null: f64,
-        null_kind: &str,
-        n: usize,
-    ) -> Estimate {
+    pub fn estimate(&self, statistic: impl Fn(&[f64]) -> f64 + Sync, null: f64, null_kind: &str, n: usize) -> Estimate {
         let value = statistic(&vec![1.0; self.samples()]);
         let (ci_low, ci_high) = if value.is_nan() { (f64::NAN, f64::NAN) } else { self.interval(statistic) };
         Estimate { value, ci_low, ci_high, null, null_kind: null_kind.to_owned(), n }
@@ -196,8 +190,8 @@ mod tests {
         let values: Vec<f64> = (0..40).map(f64::from).collect();
         let shifted: Vec<f64> = values.iter().map(|v| v + 2.0).collect();
         let blocks: Vec<usize> = (0..40).collect();
-        let (low, high) = bootstrap(&blocks, 200)
-            .difference(|w| weighted_mean(&shifted, w), |w| weighted_mean(&values, w));
+        let (low, high) =
+            bootstrap(&blocks, 200).difference(|w| weighted_mean(&shifted, w), |w| weighted_mean(&values, w));
         assert!((low - 2.0).abs() < 1e-9 && (high - 2.0).abs() < 1e-9);
     }
 

@@ -59,10 +59,7 @@ pub fn context_matched(present: &[bool], coverage: &[f32], labels: &[&BTreeSet<S
         };
         size = positives.iter().map(mean).collect();
     }
-    HardSet {
-        positives: below_first_quartile(&positives, &size),
-        negatives: matched(&positives, &negatives, similar),
-    }
+    HardSet { positives: below_first_quartile(&positives, &size), negatives: matched(&positives, &negatives, similar) }
 }
 
 fn below_first_quartile(samples: &[usize], values: &[f64]) -> Vec<usize> {

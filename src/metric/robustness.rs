@@ -155,7 +155,10 @@ mod tests {
         let clean = [2.0, 4.0, -1.0, -3.0];
         let v = Views::new(&clean, &[&clean, &clean], &PRESENT, 0.0);
         let ones = [1.0; 4];
-        assert_eq!((v.retention(&ones), v.flip_rate(&ones), v.margin_loss(&ones), v.worst(&ones)), (1.0, 0.0, 0.0, 1.0));
+        assert_eq!(
+            (v.retention(&ones), v.flip_rate(&ones), v.margin_loss(&ones), v.worst(&ones)),
+            (1.0, 0.0, 0.0, 1.0)
+        );
         assert!((v.icc(&ones) - 1.0).abs() < 1e-12);
     }
 
