@@ -43,6 +43,7 @@ impl Mask {
     }
 
     /// The part of the mask inside a window, rounded to whole pixels and cut at the picture's edge.
+    #[must_use]
     pub fn window(&self, left: f64, top: f64, width: f64, height: f64) -> Self {
         // A negative edge becomes zero by the cast.
         let edge = |at: f64, size: usize| (at.round() as usize).min(size);
@@ -53,6 +54,7 @@ impl Mask {
     }
 
     /// The mask at another size: a pixel is set where at least half of its area is.
+    #[must_use]
     pub fn resize(&self, width: usize, height: usize) -> Self {
         if (width, height) == (self.width, self.height) {
             return self.clone();
@@ -76,6 +78,7 @@ impl Mask {
     }
 
     /// The mask with every pixel added whose centre is at most `radius` pixels from that of a pixel set.
+    #[must_use]
     pub fn dilate(&self, radius: f64) -> Self {
         let mut out = self.clone();
         let reach = radius.max(0.0) as usize;

@@ -41,7 +41,9 @@ pub fn attributions(cavs: &[&Cav], activation: &[f32]) -> Vec<Vec<f32>> {
     let weights = ArrayView2::from_shape((invariant.len(), channels), &weights);
     let (Ok(weights), Ok(z)) = (weights, ArrayView2::from_shape((channels, positions), activation)) else {
         // Probes of different layers have no product in common.
-        invariant.into_iter().for_each(|i| maps[i] = attribution(cavs[i], activation));
+        for i in invariant {
+            maps[i] = attribution(cavs[i], activation);
+        }
         return maps;
     };
     let product = weights.dot(&z) / positions as f32;
@@ -80,7 +82,10 @@ pub fn drop_rings_window(window: (f64, f64, f64, f64), (h, w): (usize, usize), r
 /// Share of a map's absolute values on the outermost ring of cells, in [0, 1]: far above [`outer_ring_expected`] where
 /// the probe feeds on padding. NaN of a map of zeros. Our definition.
 pub fn outer_ring_share(map: &[f32], (h, w): (usize, usize)) -> f64 {
-    let outer = |i: usize| i / w == 0 || i / w + 1 == h || i % w == 0 || i % w + 1 == w;
+    let outer = |i: usize| {
+        let (y, x) = (i / w, i % w);
+        y == 0 || y + 1 == h || x == 0 || x + 1 == w
+    };
     let (mut ring, mut all) = (0.0, 0.0);
     for (i, value) in map.iter().enumerate() {
         let value = f64::from(value.abs());

@@ -87,9 +87,9 @@ impl Ranking {
         for (sample, flag) in self.order.iter().zip(&self.flags) {
             let w = weights[*sample as usize];
             if flag & 1 == 1 {
-                tied_positive += w
+                tied_positive += w;
             } else {
-                tied_negative += w
+                tied_negative += w;
             }
             if flag & 2 == 2 {
                 won += tied_negative * (above + tied_positive / 2.0);

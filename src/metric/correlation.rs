@@ -51,7 +51,9 @@ fn ranks(values: &[f64], weights: &[f64]) -> Vec<f64> {
     let mut below = 0.0;
     for tied in order.chunk_by(|a, b| values[*a] == values[*b]) {
         let here: f64 = tied.iter().map(|i| weights[*i]).sum();
-        tied.iter().for_each(|i| ranks[*i] = below + f64::midpoint(here, 1.0));
+        for i in tied {
+            ranks[*i] = below + f64::midpoint(here, 1.0);
+        }
         below += here;
     }
     ranks
