@@ -1,0 +1,74 @@
+//! Settings of attribution maps: the `[localise]` table of a study.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// What a map is measured from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Baseline {
+    /// From zero: the map and the bias sum to the score.
+    None,
+    /// From the mean activation of the fit split: the map sums to the score less the score of the mean.
+    Mean,
+}
+
+/// How a map of the layer's grid becomes one of pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Upsampling {
+    /// Linear between the centres of cells (torch's `bilinear` with `align_corners=False`).
+    Bilinear,
+    /// The value of the cell a pixel lies in (torch's `nearest`).
+    Nearest,
+}
+
+/// The `[localise]` table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocaliseOptions {
+    /// What maps are measured from.
+    pub baseline: Baseline,
+    /// How maps become as large as masks.
+    pub upsample: Upsampling,
+    /// How many rings of border cells are left out of the segmentation scores: padding gives them a look of their own.
+    pub drop_ring: usize,
+    /// Pictures shown with their map in the report, for each concept and outcome.
+    pub examples: usize,
+}
+
+impl Default for LocaliseOptions {
+    fn default() -> Self {
+        Self { baseline: Baseline::None, upsample: Upsampling::Bilinear, drop_ring: 0, examples: 3 }
+    }
+}
+
+impl LocaliseOptions {
+    /// Checks every value. Whether a layer's grid has that many rings to drop is known only once it is open.
+    ///
+    /// # Errors
+    /// When a number is out of range; the message names the key.
+    pub fn check(&self) -> Result<()> {
+        let within = |key: &str, ok: bool, wanted: &str| {
+            if ok { Ok(()) } else { Err(Error::key(key, "out of range", wanted)) }
+        };
+        within("localise.drop_ring", self.drop_ring <= 16, "0 to 16 rings; 0 is the default")?;
+        within("localise.examples", self.examples <= 50, "0 to 50 pictures; 3 is the default")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_words_and_ranges_are_checked() {
+        let options: LocaliseOptions = toml::from_str("baseline = \"mean\"\nupsample = \"nearest\"").unwrap();
+        assert_eq!((options.baseline, options.upsample), (Baseline::Mean, Upsampling::Nearest));
+        options.check().unwrap();
+        let many = LocaliseOptions { examples: 1000, ..options };
+        assert!(many.check().unwrap_err().to_string().contains("localise.examples"));
+        assert!(toml::from_str::<LocaliseOptions>("basline = \"mean\"").is_err());
+    }
+}

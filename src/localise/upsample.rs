@@ -1,0 +1,125 @@
+//! From a map of the layer's grid to one of pixels, never rescaled: maps stay comparable between probes and pictures.
+
+use super::options::Upsampling;
+use crate::dataset::Mask;
+
+/// A map `(h, w)` at another size `(height, width)`, `[height * width]`. Both modes agree with torch's `interpolate`.
+pub fn upsample(map: &[f32], from: (usize, usize), to: (usize, usize), mode: Upsampling) -> Vec<f32> {
+    if from == to {
+        return map.to_vec();
+    }
+    let (down, across) = (taps(from.0, to.0, mode), taps(from.1, to.1, mode));
+    // Rows first: there are few of them before the height grows.
+    let mut wide = Vec::with_capacity(from.0 * to.1);
+    for row in map.chunks_exact(from.1.max(1)) {
+        wide.extend(across.iter().map(|t| row[t.low] + t.share * (row[t.high] - row[t.low])));
+    }
+    let mut out = Vec::with_capacity(to.0 * to.1);
+    for t in &down {
+        let row = |y: usize| &wide[y * to.1..(y + 1) * to.1];
+        out.extend(row(t.low).iter().zip(row(t.high)).map(|(a, b)| a + t.share * (b - a)));
+    }
+    out
+}
+
+/// The best map a grid `(h, w)` can give of a mask: the mask's own coverage of the cells, upsampled to the mask's size.
+/// Its segmentation scores are the ceiling of every probe of that layer. Our definition.
+pub fn ceiling(mask: &Mask, grid: (usize, usize), mode: Upsampling) -> Vec<f32> {
+    let whole = (0.0, 0.0, mask.width as f64, mask.height as f64);
+    upsample(&mask.grid_coverage(whole, grid), grid, (mask.height, mask.width), mode)
+}
+
+/// Where one value of the result comes from: `(1 - share)` of the value at `low` and `share` of that at `high`.
+struct Tap {
+    low: usize,
+    high: usize,
+    share: f32,
+}
+
+fn taps(from: usize, to: usize, mode: Upsampling) -> Vec<Tap> {
+    let last = from.saturating_sub(1);
+    let tap = |i: usize| match mode {
+        Upsampling::Nearest => {
+            let at = (i * from / to).min(last);
+            Tap { low: at, high: at, share: 0.0 }
+        }
+        Upsampling::Bilinear => {
+            // Centres of cells are at half-integers; before the first centre the first value holds.
+            let at = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+            let low = (at as usize).min(last);
+            Tap { low, high: (low + 1).min(last), share: (at - low as f64) as f32 }
+        }
+    };
+    (0..to).map(tap).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAP: [f32; 6] = [1.0, -2.0, 4.0, 0.5, 3.0, -1.0];
+
+    fn close(ours: &[f32], torch: &[f32]) {
+        assert_eq!(ours.len(), torch.len());
+        for (a, b) in ours.iter().zip(torch) {
+            assert!((a - b).abs() < 1e-5, "{ours:?}\n{torch:?}");
+        }
+    }
+
+    /// `torch.nn.functional.interpolate(map, (5, 7), mode="bilinear", align_corners=False)`.
+    #[test]
+    fn bilinear_agrees_with_torch() {
+        #[rustfmt::skip]
+        let torch = [
+            1.0, 0.5714285, -0.7142858, -2.0, 0.5714288, 3.142858, 4.0,
+            0.95, 0.6, -0.45, -1.5, 0.6428572, 2.785714, 3.5,
+            0.75, 0.7142857, 0.6071428, 0.5, 0.9285715, 1.357143, 1.5,
+            0.55, 0.8285714, 1.664286, 2.5, 1.214286, -0.07142889, -0.5000002,
+            0.5, 0.8571429, 1.928571, 3.0, 1.285714, -0.4285717, -1.0,
+        ];
+        close(&upsample(&MAP, (2, 3), (5, 7), Upsampling::Bilinear), &torch);
+        // Height up, width down, without a wider filter.
+        #[rustfmt::skip]
+        let torch = [
+            0.25, 2.5,
+            0.6875, 1.25,
+            1.125, 0.0,
+        ];
+        close(&upsample(&MAP, (2, 3), (3, 2), Upsampling::Bilinear), &torch);
+    }
+
+    /// `torch.nn.functional.interpolate(map, (5, 7), mode="nearest")`.
+    #[test]
+    fn nearest_agrees_with_torch() {
+        #[rustfmt::skip]
+        let torch = [
+            1.0, 1.0, 1.0, -2.0, -2.0, 4.0, 4.0,
+            1.0, 1.0, 1.0, -2.0, -2.0, 4.0, 4.0,
+            1.0, 1.0, 1.0, -2.0, -2.0, 4.0, 4.0,
+            0.5, 0.5, 0.5, 3.0, 3.0, -1.0, -1.0,
+            0.5, 0.5, 0.5, 3.0, 3.0, -1.0, -1.0,
+        ];
+        close(&upsample(&MAP, (2, 3), (5, 7), Upsampling::Nearest), &torch);
+    }
+
+    #[test]
+    fn the_same_size_and_one_cell() {
+        assert_eq!(upsample(&MAP, (2, 3), (2, 3), Upsampling::Bilinear), MAP);
+        assert_eq!(upsample(&[2.5], (1, 1), (2, 2), Upsampling::Bilinear), [2.5; 4]);
+        assert_eq!(upsample(&[2.5], (1, 1), (2, 2), Upsampling::Nearest), [2.5; 4]);
+    }
+
+    #[test]
+    fn the_ceiling_of_a_fine_grid_is_perfect() {
+        let pixels = (0..64).map(|i| i % 8 < 4 && i < 32).collect();
+        let mask = Mask { width: 8, height: 8, pixels };
+        let scores = |grid| {
+            let map = ceiling(&mask, grid, Upsampling::Nearest);
+            crate::metric::segmentation::evaluate(&map, &mask, 0.0).unwrap()
+        };
+        assert_eq!(scores((8, 8)).iou, 1.0);
+        assert_eq!(scores((2, 2)).iou, 1.0);
+        assert!(scores((3, 3)).iou < 1.0);
+        assert!(scores((1, 1)).nra.abs() < 1e-12);
+    }
+}
