@@ -4,6 +4,6 @@ pub mod linear;
 pub mod options;
 pub mod upsample;
 
-pub use linear::{attribution, attributions};
+pub use linear::{attribution, attributions, drop_rings, drop_rings_window};
 pub use options::{Baseline, LocaliseOptions, Upsampling};
-pub use upsample::upsample;
+pub use upsample::{ceiling, upsample};

@@ -214,11 +214,11 @@ fn fit_shared(task: &Task<'_>, train: &Positions, val: &Positions) -> Shared {
     for lambda in grid {
         let end = lbfgs::minimise(start, STEPS[0], 1e-6, |p, g| train.loss(p, lambda, g));
         let loss = val.loss(&end.x, 0.0, &mut scratch);
-        start = end.x.to_vec();
         if best.as_ref().is_none_or(|(least, _)| loss < *least) {
             let (v, b) = end.x.split_at(train.channels);
             best = Some((loss, Shared { v: v.to_vec(), bias: b[0], lambda, gradient_norm: end.gradient_norm }));
         }
+        start = end.x;
     }
     best.map_or(Shared { v: vec![0.0; train.channels], bias: 0.0, lambda: f64::NAN, gradient_norm: f64::NAN }, |b| b.1)
 }
