@@ -23,8 +23,8 @@ impl Mask {
     /// Share of every cell of a grid `(height, width)` that the mask covers, `[height * width]` in [0, 1].
     ///
     /// The grid lies over `window` (left, top, width, height, in pixels). Cell `(y, x)` is the exact rectangle from
-    /// `top + y * height / h` to `top + (y + 1) * height / h`, and so across: a pixel it cuts counts by the part inside.
-    /// What lies outside the picture is not covered.
+    /// `top + y * height / h` to `top + (y + 1) * height / h`, and so across: a pixel it cuts counts by the part
+    /// inside. What lies outside the picture is not covered.
     pub fn grid_coverage(&self, window: (f64, f64, f64, f64), grid: (usize, usize)) -> Vec<f32> {
         let (left, top, width, height) = window;
         let (h, w) = grid;
