@@ -232,7 +232,7 @@ impl Texture {
 }
 
 /// Draws objects on a white canvas.
-pub fn render(objects: &[Object]) -> RgbImage {
+pub(super) fn render(objects: &[Object]) -> RgbImage {
     let mut image = RgbImage::from_pixel(CANVAS as u32, CANVAS as u32, Rgb([255; 3]));
     for object in objects {
         let rgb = object.rgb();
@@ -243,7 +243,7 @@ pub fn render(objects: &[Object]) -> RgbImage {
 
 /// Where an attribute is: everything inside the outline for a shape or a colour (a textured object's white holes
 /// belong to it), the painted pixels for a texture.
-pub fn mask(objects: &[Object], attribute: Attribute) -> Mask {
+pub(super) fn mask(objects: &[Object], attribute: Attribute) -> Mask {
     let mut pixels = vec![false; CANVAS * CANVAS];
     for object in objects.iter().filter(|o| o.has(attribute)) {
         let mut set = |(x, y): (usize, usize)| pixels[y * CANVAS + x] = true;

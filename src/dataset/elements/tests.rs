@@ -190,7 +190,7 @@ fn a_pair_differs_in_the_concept_alone_and_ignores_the_worlds_rule() {
             assert!(ATTRIBUTES.iter().all(|k| k.is_kin(attribute) || a.has(*k) == b.has(*k)));
             red_squares += usize::from((a.shape == Shape::Triangle) != (a.colour == Colour::Red));
         }
-        assert!(red_squares > 100, "{name}: the rule is not kept: {red_squares}");
+        assert!(red_squares > 60, "{name}: the rule is not kept: {red_squares}");
     }
 }
 
