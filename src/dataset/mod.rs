@@ -1,5 +1,6 @@
 //! What is looked at: pictures, concept labels, masks, splits and views.
 
+pub mod elements;
 pub mod mask;
 pub mod preprocess;
 pub mod sample;

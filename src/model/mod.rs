@@ -2,7 +2,9 @@
 
 pub mod graph;
 pub mod pickle;
+pub mod train;
 pub mod weights;
+pub mod zoo;
 
 pub use graph::{Graph, GraphBuilder, LayerInfo};
 pub use weights::Weights;

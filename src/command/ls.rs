@@ -1,0 +1,48 @@
+//! `cavern ls`: models, layers and kinds of probe.
+
+use std::io::Write;
+
+use anyhow::Result;
+
+use cavern::model::zoo;
+use cavern::probe::KINDS;
+use cavern::seed::Seed;
+
+use crate::cli::{LsArgs, LsWhat};
+
+/// Lists what was asked for, one a line.
+pub fn run(args: &LsArgs, out: &mut dyn Write) -> Result<()> {
+    match &args.what {
+        LsWhat::Models => models(out),
+        LsWhat::Layers { model, pattern } => layers(model, pattern, out),
+        LsWhat::Probes => probes(out),
+    }
+}
+
+fn models(out: &mut dyn Write) -> Result<()> {
+    writeln!(out, "{:20} {:>5}  {:13}  about", "model", "input", "weights")?;
+    for m in &zoo::MODELS {
+        let weights = if m.embedded { "built in" } else { "needs a file" };
+        writeln!(out, "{:20} {:>5}  {weights:13}  {}", m.name, m.input, m.about)?;
+    }
+    Ok(())
+}
+
+/// Layers do not depend on the weights, so none are asked for.
+fn layers(model: &str, pattern: &str, out: &mut dyn Write) -> Result<()> {
+    let graph = zoo::random(model, Seed(0))?;
+    writeln!(out, "{:24} shape", "layer")?;
+    for node in graph.select(pattern)? {
+        let shape: Vec<String> = graph.shape(node).iter().map(ToString::to_string).collect();
+        writeln!(out, "{:24} {}", graph.layer_name(node), shape.join(" x "))?;
+    }
+    Ok(())
+}
+
+fn probes(out: &mut dyn Write) -> Result<()> {
+    writeln!(out, "{:18} about", "probe")?;
+    for kind in KINDS {
+        writeln!(out, "{:18} {}", kind.name(), kind.about())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! `cavern predict`: what a classifier sees in pictures.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+
+use cavern::error::Error;
+use cavern::model::Graph;
+use cavern::model::zoo::{self, Outputs};
+use cavern::ops::activation::{sigmoid, softmax};
+
+use crate::cli::PredictArgs;
+
+/// Names the most probable classes of every picture. Pictures that cannot be read do not stop the others: the first
+/// one's error is returned at the end.
+pub fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
+    let outputs = zoo::info(&args.model)?.outputs;
+    let graph = zoo::build(&args.model, args.weights.as_deref(), &Device::Cpu)?;
+    let mut failed = None;
+    for path in &args.images {
+        match probabilities(&graph, outputs, path) {
+            Ok(mut classes) => {
+                classes.truncate(args.top);
+                if args.json { json(path, &classes, out)? } else { table(path, &classes, out)? }
+            }
+            Err(e) if failed.is_none() => failed = Some(e),
+            Err(e) => writeln!(std::io::stderr(), "error: {e}")?,
+        }
+    }
+    failed.map_or(Ok(()), |e| Err(e.into()))
+}
+
+/// Every class and its probability, the most probable first.
+fn probabilities(graph: &Graph, outputs: Outputs, path: &Path) -> cavern::Result<Vec<(String, f32)>> {
+    let unreadable = |e: String| Error::file(path, format!("cannot be read: {e}"), "give a PNG or JPEG picture");
+    // The content decides, not the name: a JPEG called .png is still a picture.
+    let bytes = std::fs::read(path).map_err(|e| unreadable(e.to_string()))?;
+    let image = image::load_from_memory(&bytes).map_err(|e| unreadable(e.to_string()))?.to_rgb8();
+    let [channels, height, width] = graph.input_shape();
+    let mut input = vec![0f32; channels * height * width];
+    graph.preprocess().normalise(&graph.preprocess().picture(&image)?, &mut input);
+    let x = Tensor::from_vec(input, (1, channels, height, width), &Device::Cpu)?;
+    let logits = graph.forward(&x, &[graph.layer("logits")?])?.remove(0);
+    let values = match outputs {
+        Outputs::Exclusive => softmax(&logits)?,
+        Outputs::Independent => sigmoid(&logits)?,
+    };
+    let values = values.flatten_all()?.to_vec1::<f32>()?;
+    let mut classes: Vec<(String, f32)> = graph.classes().iter().cloned().zip(values).collect();
+    classes.sort_by(|a, b| b.1.total_cmp(&a.1));
+    Ok(classes)
+}
+
+fn table(path: &Path, classes: &[(String, f32)], out: &mut dyn Write) -> Result<()> {
+    writeln!(out, "{}", path.display())?;
+    for (name, probability) in classes {
+        writeln!(out, "  {probability:.4}  {name}")?;
+    }
+    Ok(())
+}
+
+fn json(path: &Path, classes: &[(String, f32)], out: &mut dyn Write) -> Result<()> {
+    let class = |(name, p): &(String, f32)| serde_json::json!({ "class": name, "probability": p });
+    let classes: Vec<serde_json::Value> = classes.iter().map(class).collect();
+    writeln!(out, "{}", serde_json::json!({ "image": path.display().to_string(), "classes": classes }))?;
+    Ok(())
+}

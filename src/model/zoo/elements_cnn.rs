@@ -1,0 +1,39 @@
+//! A small network for Elements: six 3x3 convolutions, the mean over positions, one logit an attribute.
+
+use candle_core::Device;
+
+use super::Source;
+use crate::dataset::Preprocess;
+use crate::dataset::elements::{ATTRIBUTES, CANVAS};
+use crate::dataset::preprocess::Filter;
+use crate::error::Result;
+use crate::model::graph::{Graph, GraphBuilder, Op};
+use crate::ops::{Activation, Conv2d, Padding};
+
+/// Height and width of the input.
+pub(super) const INPUT: usize = CANVAS;
+
+/// Channels and stride of the convolutions: the positions of the last stand 8 pixels apart.
+const CONVS: [(usize, usize); 6] = [(16, 1), (32, 2), (48, 1), (64, 2), (96, 1), (128, 2)];
+
+/// The network from tensors `convN.weight` `[out, in, 3, 3]`, `convN.bias`, `logits.weight` and `logits.bias`.
+pub(super) fn assemble(source: &dyn Source, device: &Device) -> Result<Graph> {
+    let mut graph = GraphBuilder::new([3, INPUT, INPUT]);
+    let (mut node, mut channels) = (0, 3);
+    for (i, (out, stride)) in CONVS.into_iter().enumerate() {
+        let name = format!("conv{}", i + 1);
+        let weight = source.take(&format!("{name}.weight"), &[out, channels, 3, 3])?;
+        let bias = source.take(&format!("{name}.bias"), &[out])?;
+        let padding = Padding::Explicit([1; 4]);
+        let conv = Conv2d { stride, padding, activation: Activation::Relu, ..Conv2d::default() };
+        node = graph.add(name, Op::Conv2d(conv, weight, bias), &[node]);
+        channels = out;
+    }
+    node = graph.add("mean", Op::GlobalMean, &[node]);
+    let weight = source.take("logits.weight", &[ATTRIBUTES.len(), channels])?;
+    let bias = source.take("logits.bias", &[ATTRIBUTES.len()])?;
+    graph.add("logits", Op::Linear(weight, bias), &[node]);
+    // White becomes zero, which is what convolutions see beyond the border: the canvas has no edge.
+    let preprocess = Preprocess { size: INPUT, filter: Filter::Bilinear, crop: None, mean: [1.0; 3], std: [0.5; 3] };
+    graph.finish("elements_cnn", preprocess, ATTRIBUTES.map(|a| a.name().to_owned()).to_vec(), device)
+}

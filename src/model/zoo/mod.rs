@@ -1,0 +1,218 @@
+//! The networks cavern can build. A network is one file and one line in [`MODELS`].
+
+mod efficientnet_lite0;
+mod elements_cnn;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use rand::{Rng, RngExt};
+
+use super::graph::Graph;
+use super::weights::Weights;
+use crate::error::{Error, Result};
+use crate::seed::Seed;
+
+/// How a network's logits become probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outputs {
+    /// One class a picture: softmax.
+    Exclusive,
+    /// Any number of labels a picture: a logistic function each.
+    Independent,
+}
+
+/// A network of the zoo.
+pub struct ModelInfo {
+    /// Its name in study files and on the command line.
+    pub name: &'static str,
+    /// One line for `cavern ls models`.
+    pub about: &'static str,
+    /// Whether cavern brings the weights along.
+    pub embedded: bool,
+    /// Height and width of its input in pixels.
+    pub input: usize,
+    /// What its logits mean.
+    pub outputs: Outputs,
+    assemble: fn(&dyn Source, &Device) -> Result<Graph>,
+    bytes: Option<&'static [u8]>,
+}
+
+/// Every network.
+pub static MODELS: [ModelInfo; 2] = [
+    ModelInfo {
+        name: "elements_cnn",
+        about: "six convolutions, trained on Elements (world e1) to name shapes, colours and textures",
+        embedded: true,
+        input: elements_cnn::INPUT,
+        outputs: Outputs::Independent,
+        assemble: elements_cnn::assemble,
+        bytes: Some(include_bytes!("../../../datasets/elements_cnn.safetensors")),
+    },
+    ModelInfo {
+        name: "efficientnet_lite0",
+        about: "EfficientNet-Lite0 for ImageNet's 1000 classes, as in efficientnet-lite0-57934424.pth",
+        embedded: false,
+        input: efficientnet_lite0::INPUT,
+        outputs: Outputs::Exclusive,
+        assemble: efficientnet_lite0::assemble,
+        bytes: None,
+    },
+];
+
+/// Where a network's tensors come from: a file, or random numbers.
+trait Source {
+    /// The tensor with this name, in this shape.
+    fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor>;
+}
+
+impl Source for Weights {
+    fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        Weights::take(self, name, shape)
+    }
+}
+
+/// Tensors drawn when they are asked for, each from a random stream of its own.
+struct Random {
+    seed: Seed,
+    drawn: RefCell<BTreeMap<String, Tensor>>,
+}
+
+impl Source for Random {
+    /// He's normal initialisation for matrices and kernels; ones for scales and variances, zeros for the rest.
+    fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let count = shape.iter().product();
+        let values = if shape.len() > 1 {
+            let deviation = (2.0 / shape[1..].iter().product::<usize>().max(1) as f64).sqrt();
+            let mut rng = self.seed.stream(&format!("weights/{name}"));
+            (0..count).map(|_| (normal(&mut rng) * deviation) as f32).collect()
+        } else if name.ends_with("weight") || name.ends_with("running_var") {
+            vec![1.0; count]
+        } else {
+            vec![0.0; count]
+        };
+        let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
+        self.drawn.borrow_mut().insert(name.to_owned(), tensor.clone());
+        Ok(tensor)
+    }
+}
+
+/// A standard normal number, by Box and Muller's transform.
+fn normal(rng: &mut impl Rng) -> f64 {
+    let (u, v): (f64, f64) = (rng.random(), rng.random());
+    (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+/// The entry of [`MODELS`] with this name.
+///
+/// # Errors
+/// When there is none: the message has the nearest names.
+pub fn info(name: &str) -> Result<&'static ModelInfo> {
+    let found = MODELS.iter().find(|m| m.name == name);
+    found.ok_or_else(|| Error::unknown("model", name, MODELS.iter().map(|m| m.name)))
+}
+
+/// Builds a network with weights from a file, or with those cavern brings along where no file is given.
+///
+/// # Errors
+/// When there is no such network, it needs a file and none is given, or the file is not of this network.
+pub fn build(name: &str, weights: Option<&Path>, device: &Device) -> Result<Graph> {
+    let info = info(name)?;
+    let weights = match (weights, info.bytes) {
+        (Some(path), _) => Weights::read(path, device)?,
+        (None, Some(bytes)) => Weights::from_safetensors(bytes, Path::new(name), device)?,
+        (None, None) => {
+            let hint = "give the file by --set model.weights=PATH (or --weights PATH)";
+            return Err(Error::key("model.weights", format!("`{name}` needs a weights file"), hint));
+        }
+    };
+    from_weights(name, &weights, device)
+}
+
+/// Builds a network from tensors in memory; trainable ones stay so.
+///
+/// # Errors
+/// When there is no such network, or the tensors are not its own.
+pub fn from_weights(name: &str, weights: &Weights, device: &Device) -> Result<Graph> {
+    weights.ignore(|n| n.ends_with("num_batches_tracked"));
+    let graph = (info(name)?.assemble)(weights, device)?;
+    weights.finish(name)?;
+    Ok(graph)
+}
+
+/// Builds a network with random weights: to look at its layers, or as a control without anything learnt.
+///
+/// # Errors
+/// When there is no such network.
+pub fn random(name: &str, seed: Seed) -> Result<Graph> {
+    let source = Random { seed, drawn: RefCell::default() };
+    (info(name)?.assemble)(&source, &Device::Cpu)
+}
+
+/// Random tensors to start training from, by name.
+///
+/// # Errors
+/// When there is no such network.
+pub fn initial(name: &str, seed: Seed) -> Result<BTreeMap<String, Tensor>> {
+    let source = Random { seed, drawn: RefCell::default() };
+    (info(name)?.assemble)(&source, &Device::Cpu)?;
+    Ok(source.drawn.into_inner())
+}
+
+/// Writes tensors as a safetensors file, whole or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save(tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<()> {
+    let bytes = |t: &Tensor| -> Result<(Vec<usize>, Vec<u8>)> {
+        let values = t.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        Ok((t.dims().to_vec(), values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+    };
+    let owned: Vec<(&String, (Vec<usize>, Vec<u8>))> =
+        tensors.iter().map(|(name, t)| Ok((name, bytes(t)?))).collect::<Result<_>>()?;
+    let failure = |e: safetensors::SafeTensorError| Error::Failure(format!("the weights cannot be written: {e}"));
+    let views = owned.iter().map(|(name, (shape, bytes))| {
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
+        Ok((name.as_str(), view.map_err(failure)?))
+    });
+    let views: Vec<_> = views.collect::<Result<_>>()?;
+    crate::store::file::write_atomic(path, &safetensors::serialize(views, None).map_err(failure)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_model_has_layers_without_its_weights() {
+        for model in &MODELS {
+            let graph = random(model.name, Seed(1)).unwrap();
+            assert_eq!(graph.input_shape(), [3, model.input, model.input]);
+            assert_eq!(graph.layers().last().unwrap().shape, [graph.classes().len()]);
+            assert_eq!(graph.digest(), random(model.name, Seed(1)).unwrap().digest());
+            assert_ne!(graph.digest(), random(model.name, Seed(2)).unwrap().digest());
+            assert_eq!(model.embedded, model.bytes.is_some());
+        }
+    }
+
+    #[test]
+    fn names_and_missing_weights_are_told() {
+        let message = |r: Result<Graph>| r.unwrap_err().to_string();
+        assert!(message(build("elements_cn", None, &Device::Cpu)).contains("`elements_cnn`"));
+        assert!(message(build("efficientnet_lite0", None, &Device::Cpu)).contains("model.weights"));
+        assert!(message(random("resnet", Seed(0))).contains("model"));
+    }
+
+    #[test]
+    fn saved_weights_build_the_same_network_and_others_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        save(&initial("elements_cnn", Seed(3)).unwrap(), &path).unwrap();
+        let graph = build("elements_cnn", Some(&path), &Device::Cpu).unwrap();
+        assert_eq!(graph.digest(), random("elements_cnn", Seed(3)).unwrap().digest());
+        let message = build("efficientnet_lite0", Some(&path), &Device::Cpu).unwrap_err().to_string();
+        assert!(message.contains("missing") && message.contains("w.safetensors"), "{message}");
+    }
+}
