@@ -1,5 +1,6 @@
 //! One study seed, and the named random streams drawn from it.
 
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -16,6 +17,12 @@ impl Seed {
         hasher.update(name.as_bytes());
         ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
     }
+}
+
+/// A standard normal number (Box and Muller 1958).
+pub fn gaussian(rng: &mut impl rand::Rng) -> f64 {
+    let (u, v): (f64, f64) = (rng.random(), rng.random());
+    (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
 #[cfg(test)]

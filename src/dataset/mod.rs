@@ -1,14 +1,44 @@
 //! What is looked at: pictures, concept labels, masks, splits and views.
 
+pub mod camvid;
 pub mod elements;
 pub mod mask;
+pub mod pictures;
 pub mod preprocess;
 pub mod sample;
 pub mod spec;
+pub mod split;
+pub mod tile;
 pub mod view;
+
+use std::path::Path;
 
 pub use mask::Mask;
 pub use preprocess::{Picture, Preprocess};
 pub use sample::{Dataset, Edit, Presence, Sample, Skipped};
 pub use spec::{DatasetSpec, Format, SplitSpec, Tile, World};
+pub use split::{Part, Split};
 pub use view::{Transform, View};
+
+use crate::error::{Error, Result};
+use crate::seed::Seed;
+
+/// Opens the dataset that a study names.
+///
+/// # Errors
+/// When its table is not right, or its files are not there or not usable.
+pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
+    spec.check()?;
+    match spec.format {
+        Format::Elements => Ok(Box::new(elements::open(spec, seed)?)),
+        Format::Camvid => Ok(Box::new(camvid::open(spec, root(spec)?)?)),
+        Format::Folder | Format::Manifest | Format::Imported => {
+            Err(Error::key("dataset.format", "cannot be read yet", "elements or camvid"))
+        }
+    }
+}
+
+fn root(spec: &DatasetSpec) -> Result<&Path> {
+    let hint = "set it in the study, or by --set dataset.root=PATH";
+    spec.root.as_deref().ok_or_else(|| Error::key("dataset.root", "this format needs a folder or file", hint))
+}

@@ -39,6 +39,8 @@ pub struct Sample {
     pub presence: Vec<Presence>,
     /// For each concept, in order: share of pixels its mask covers, in [0, 1]; NaN without a mask.
     pub coverage: Vec<f32>,
+    /// Digest of its masks, where it has any: what is made from them is made again when they change.
+    pub masks: Option<Digest>,
     /// Names of everything known to be in the picture, the concepts included: the context for matched negatives.
     pub labels: BTreeSet<String>,
 }

@@ -78,6 +78,56 @@ pub struct DatasetSpec {
     pub count: Option<usize>,
 }
 
+impl DatasetSpec {
+    /// The defaults of a format.
+    pub fn of(format: Format) -> Self {
+        Self {
+            format,
+            root: None,
+            concepts: Vec::new(),
+            present_from: present_from(),
+            tile: None,
+            max_skipped: max_skipped(),
+            group_until: None,
+            world: None,
+            count: None,
+        }
+    }
+
+    /// Checks every value, and that every key belongs to the format.
+    ///
+    /// # Errors
+    /// When one does not; the message names the key.
+    pub fn check(&self) -> Result<()> {
+        let drawn = self.format == Format::Elements;
+        let foreign = [
+            ("root", drawn && self.root.is_some()),
+            ("tile", (drawn || self.format == Format::Imported) && self.tile.is_some()),
+            ("group_until", self.format != Format::Folder && self.group_until.is_some()),
+            ("world", !drawn && self.world.is_some()),
+        ];
+        if let Some((key, _)) = foreign.iter().find(|(_, given)| *given) {
+            let problem = format!("does not belong to the format `{}`", format!("{:?}", self.format).to_lowercase());
+            return Err(Error::key(format!("dataset.{key}"), problem, "remove it"));
+        }
+        if !(self.present_from > 0.0 && self.present_from <= 1.0) {
+            return Err(Error::key("dataset.present_from", "must be a share in (0, 1]", "present_from = 0.02"));
+        }
+        if !(0.0..1.0).contains(&self.max_skipped) {
+            return Err(Error::key("dataset.max_skipped", "must be a share in [0, 1)", "max_skipped = 0.05"));
+        }
+        if self.count == Some(0) {
+            return Err(Error::key("dataset.count", "there are no pictures to use", "leave it out for the default"));
+        }
+        let mut sorted = self.concepts.clone();
+        sorted.sort();
+        if let Some([twice, _]) = sorted.array_windows().find(|[a, b]| a == b) {
+            return Err(Error::key("dataset.concepts", format!("`{twice}` stands there twice"), "name it once"));
+        }
+        self.tile.map_or(Ok(()), |t| t.check())
+    }
+}
+
 fn present_from() -> f32 {
     0.02
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use super::classifier;
@@ -12,6 +11,7 @@ use super::lbfgs::{dot, norm};
 use super::logistic;
 use super::task::{Labelled, Outcome, Task};
 use crate::error::Result;
+use crate::seed::gaussian;
 
 /// Logistic regression of the negatives that a classifier fitted without them takes for the concept, against as many
 /// that it does not. False positives are mined out of fold: in-sample there are none where d exceeds n.
@@ -116,10 +116,4 @@ fn control_cosine(task: &Task<'_>, lambda: f64, count: usize) -> Result<Option<f
         total += cosine(&r, &model.weights);
     }
     Ok(Some(total / task.options.controls as f64))
-}
-
-/// A standard normal number (Box and Muller 1958).
-pub fn gaussian(rng: &mut impl rand::Rng) -> f64 {
-    let (u, v): (f64, f64) = (rng.random(), rng.random());
-    (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }

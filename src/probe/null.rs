@@ -3,13 +3,13 @@
 use rand::seq::SliceRandom;
 
 use super::classifier;
-use super::false_positive::gaussian;
 use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::{dot, norm};
 use super::logistic;
 use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights};
 use crate::error::Result;
 use crate::probe::Variant;
+use crate::seed::gaussian;
 
 /// A direction drawn uniformly from the unit sphere of the activations.
 pub struct RandomDirection;

@@ -43,7 +43,7 @@ pub struct Elements {
 /// # Errors
 /// When the table has a key that does not belong to this format, an unknown concept, or no pictures.
 pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Elements> {
-    refuse_foreign_keys(spec)?;
+    spec.check()?;
     let attributes = if spec.concepts.is_empty() {
         ATTRIBUTES.to_vec()
     } else {
@@ -59,22 +59,6 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Elements> {
     let samples = scenes.par_iter().enumerate().map(describe).collect();
     let concepts = attributes.iter().map(|a| a.name().to_owned()).collect();
     Ok(Elements { world, seed, attributes, concepts, scenes, samples })
-}
-
-fn refuse_foreign_keys(spec: &DatasetSpec) -> Result<()> {
-    let foreign =
-        [("root", spec.root.is_some()), ("tile", spec.tile.is_some()), ("group_until", spec.group_until.is_some())];
-    if let Some((key, _)) = foreign.iter().find(|(_, given)| *given) {
-        let problem = "does not belong to the format `elements`, which is drawn and not read";
-        return Err(Error::key(format!("dataset.{key}"), problem, "remove it"));
-    }
-    if spec.count == Some(0) {
-        return Err(Error::key("dataset.count", "there are no pictures to draw", "count = 2000"));
-    }
-    if !(spec.present_from > 0.0 && spec.present_from <= 1.0) {
-        return Err(Error::key("dataset.present_from", "must be a share in (0, 1]", "present_from = 0.02"));
-    }
-    Ok(())
 }
 
 /// Multi-label targets for training: which of [`ATTRIBUTES`] occur in a sample of Elements, however small.
@@ -149,6 +133,8 @@ fn describe(world: World, index: usize, objects: &[Object], concepts: &[Attribut
         source: "elements".to_owned(),
         presence: concepts.iter().zip(&coverage).map(presence).collect(),
         coverage,
+        // The pixels say everything: there is nothing else to tell one sample from another.
+        masks: None,
         labels: ATTRIBUTES.into_iter().filter(|a| has(*a)).map(|a| a.name().to_owned()).collect(),
     }
 }

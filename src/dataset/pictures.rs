@@ -1,0 +1,253 @@
+//! What all datasets of image files share: reading, tiling, hashing, and a list of what could not be used.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use image::{GrayImage, RgbImage};
+use rayon::prelude::*;
+
+use super::mask::Mask;
+use super::sample::{Presence, Sample, Skipped};
+use super::spec::DatasetSpec;
+use super::tile::{Window, windows};
+use crate::error::{Error, Result};
+use crate::store::digest::{Digest, DigestBuilder};
+
+/// Decoded files kept for the next tile of the same image.
+const CACHED: usize = 8;
+
+/// An image file and what is known of it as a whole.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The file.
+    pub path: PathBuf,
+    /// Readable name, unique in the dataset.
+    pub name: String,
+    /// Its group: see [`Sample::group`].
+    pub group: String,
+    /// Its time in the group, in seconds.
+    pub time: Option<f64>,
+    /// Its source: see [`Sample::source`].
+    pub source: String,
+}
+
+/// What is known of one window of an image.
+#[derive(Debug, Clone, Default)]
+pub struct Labels {
+    /// For each concept.
+    pub presence: Vec<Presence>,
+    /// For each concept, share of the window; NaN without a mask.
+    pub coverage: Vec<f32>,
+    /// Digest of the window's masks.
+    pub masks: Option<Digest>,
+    /// Everything known to be in the window.
+    pub labels: BTreeSet<String>,
+}
+
+/// The samples of a dataset of image files.
+#[derive(Debug)]
+pub struct Pictures {
+    frames: Vec<Frame>,
+    samples: Vec<Sample>,
+    /// For each sample its frame and window.
+    places: Vec<(usize, Window)>,
+    skipped: Vec<Skipped>,
+    cache: Cache<RgbImage>,
+}
+
+impl Pictures {
+    /// Reads every frame once: hashes its windows' pixels and asks `label` what is in them (an error there skips the
+    /// frame, with its text as the reason).
+    ///
+    /// # Errors
+    /// When there is no frame, or more of them are unusable than the study allows.
+    pub fn index(
+        mut frames: Vec<Frame>,
+        spec: &DatasetSpec,
+        label: impl Fn(&Frame, (u32, u32), &[Window]) -> Result<Vec<Labels>, String> + Sync,
+    ) -> Result<Self> {
+        let root = spec.root.as_deref().unwrap_or(Path::new("."));
+        if let Some(count) = spec.count.filter(|c| *c < frames.len() && *c > 0) {
+            let all = frames.len();
+            frames = (0..count).map(|i| frames[i * all / count].clone()).collect();
+        }
+        if frames.is_empty() {
+            return Err(Error::file(root, "holds no images of this layout", "see README.md for the layouts"));
+        }
+        let read = frames.par_iter().map(|frame| {
+            let image = decode(&frame.path)?.to_rgb8();
+            let windows = windows(image.width() as usize, image.height() as usize, spec.tile);
+            if windows.is_empty() {
+                return Err(format!("{}x{} pixels are smaller than one tile", image.width(), image.height()));
+            }
+            let labels = label(frame, image.dimensions(), &windows)?;
+            let ids: Vec<Digest> = windows.iter().map(|w| pixels_digest(&image, *w)).collect();
+            Ok(windows.into_iter().zip(labels).zip(ids).collect::<Vec<_>>())
+        });
+        let read: Vec<Result<Vec<_>, String>> = read.collect();
+        let (mut samples, mut places, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+        for (f, (frame, found)) in frames.iter().zip(read).enumerate() {
+            match found {
+                Err(reason) => skipped.push(Skipped { path: frame.path.clone(), reason }),
+                Ok(found) => {
+                    for ((window, labels), id) in found {
+                        samples.push(sample(frame, spec.tile.is_some().then_some(window), labels, id));
+                        places.push((f, window));
+                    }
+                }
+            }
+        }
+        refuse_too_many(&skipped, frames.len(), spec)?;
+        Ok(Self { frames, samples, places, skipped, cache: Cache::default() })
+    }
+
+    /// The index.
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// What was left out.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// The frame and window of a sample.
+    pub fn place(&self, sample: usize) -> (&Frame, Window) {
+        let (frame, window) = self.places[sample];
+        (&self.frames[frame], window)
+    }
+
+    /// The picture of a sample.
+    ///
+    /// # Errors
+    /// When the file cannot be read any more.
+    pub fn image(&self, sample: usize) -> Result<RgbImage> {
+        let (frame, w) = self.place(sample);
+        let image = self.cache.get(&frame.path, |path| decode(path).map(|i| i.to_rgb8()))?;
+        let (x, y, width, height) = (w.x as u32, w.y as u32, w.width as u32, w.height as u32);
+        Ok(image::imageops::crop_imm(&*image, x, y, width, height).to_image())
+    }
+}
+
+fn sample(frame: &Frame, window: Option<Window>, labels: Labels, id: Digest) -> Sample {
+    let name = match window {
+        Some(w) => format!("{}@{},{}", frame.name, w.x, w.y),
+        None => frame.name.clone(),
+    };
+    Sample {
+        id,
+        name,
+        group: frame.group.clone(),
+        time: frame.time,
+        source: frame.source.clone(),
+        presence: labels.presence,
+        coverage: labels.coverage,
+        masks: labels.masks,
+        labels: labels.labels,
+    }
+}
+
+fn refuse_too_many(skipped: &[Skipped], frames: usize, spec: &DatasetSpec) -> Result<()> {
+    for s in skipped {
+        tracing::warn!("skipped {}: {}", s.path.display(), s.reason);
+    }
+    if skipped.len() as f64 <= f64::from(spec.max_skipped) * frames as f64 {
+        return Ok(());
+    }
+    let first: Vec<String> = skipped.iter().take(3).map(|s| format!("{} ({})", s.path.display(), s.reason)).collect();
+    let problem = format!("{} of {frames} images cannot be used: {}", skipped.len(), first.join("; "));
+    let hint = "mend or remove them, or set dataset.max_skipped to the share that may be missing";
+    Err(Error::data("the dataset", problem, hint))
+}
+
+/// Digest of a window's pixels: width, height and RGB bytes.
+fn pixels_digest(image: &RgbImage, w: Window) -> Digest {
+    let bytes: Vec<u8> = (w.y..w.y + w.height)
+        .flat_map(|y| &image.as_raw()[(y * image.width() as usize + w.x) * 3..][..w.width * 3])
+        .copied()
+        .collect();
+    let size = [w.width as u64, w.height as u64].map(u64::to_le_bytes).concat();
+    DigestBuilder::new("picture v1").field("size", size).field("rgb", bytes).finish()
+}
+
+/// Decodes an image file.
+///
+/// # Errors
+/// A reason for people, without the file's name.
+pub fn decode(path: &Path) -> Result<image::DynamicImage, String> {
+    let bytes = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
+    image::load_from_memory(&bytes).map_err(|e| format!("not a whole PNG or JPEG image: {e}"))
+}
+
+/// Decodes a mask file to its grey values, `[height, width]`.
+///
+/// # Errors
+/// A reason for people, without the file's name.
+pub fn decode_mask(path: &Path) -> Result<GrayImage, String> {
+    Ok(decode(path)?.to_luma8())
+}
+
+/// The masks of one window of an image of values: those where `shows(value)`.
+pub fn cut(mask: &GrayImage, w: Window, shows: impl Fn(u8) -> bool) -> Mask {
+    let row = |y: usize| &mask.as_raw()[y * mask.width() as usize + w.x..][..w.width];
+    let pixels = (w.y..w.y + w.height).flat_map(row).map(|v| shows(*v)).collect();
+    Mask { width: w.width, height: w.height, pixels }
+}
+
+/// Image files of a folder and the folders in it, sorted by path.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(Error::io("read the folder", folder))? {
+        let path = entry.map_err(Error::io("read the folder", folder))?.path();
+        if path.is_dir() {
+            files.extend(image_files(&path)?);
+            continue;
+        }
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        if ["png", "jpg", "jpeg"].contains(&extension.as_str()) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The name of a file without folder and extension.
+pub fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned())
+}
+
+/// The last few decoded files: tiles of one image are asked for one after the other.
+#[derive(Debug)]
+pub struct Cache<T>(Mutex<VecDeque<(PathBuf, Arc<T>)>>);
+
+impl<T> Default for Cache<T> {
+    fn default() -> Self {
+        Self(Mutex::new(VecDeque::new()))
+    }
+}
+
+impl<T> Cache<T> {
+    /// The decoded file.
+    ///
+    /// # Errors
+    /// When `read` fails; the reason becomes a message with the file's name.
+    pub fn get(&self, path: &Path, read: impl FnOnce(&Path) -> Result<T, String>) -> Result<Arc<T>> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = lock().iter().find(|(p, _)| p == path) {
+            return Ok(found.clone());
+        }
+        let hint = "the dataset changed while it was read: restore the file and run again";
+        let made = Arc::new(read(path).map_err(|reason| Error::file(path, reason, hint))?);
+        let mut kept = lock();
+        kept.push_back((path.to_path_buf(), made.clone()));
+        if kept.len() > CACHED {
+            kept.pop_front();
+        }
+        Ok(made)
+    }
+}
