@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
+use serde::Serialize;
 
 use cavern::error::Error;
 use cavern::model::Graph;
@@ -61,9 +62,21 @@ fn table(path: &Path, classes: &[(String, f32)], out: &mut dyn Write) -> Result<
     Ok(())
 }
 
+/// One line of `--json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    image: &'a Path,
+    classes: Vec<Class<'a>>,
+}
+
+#[derive(Serialize)]
+struct Class<'a> {
+    class: &'a str,
+    probability: f32,
+}
+
 fn json(path: &Path, classes: &[(String, f32)], out: &mut dyn Write) -> Result<()> {
-    let class = |(name, p): &(String, f32)| serde_json::json!({ "class": name, "probability": p });
-    let classes: Vec<serde_json::Value> = classes.iter().map(class).collect();
-    writeln!(out, "{}", serde_json::json!({ "image": path.display().to_string(), "classes": classes }))?;
+    let classes = classes.iter().map(|(class, probability)| Class { class, probability: *probability }).collect();
+    writeln!(out, "{}", serde_json::to_string(&Line { image: path, classes })?)?;
     Ok(())
 }

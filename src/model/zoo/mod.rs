@@ -166,16 +166,15 @@ pub fn initial(name: &str, seed: Seed) -> Result<BTreeMap<String, Tensor>> {
 /// # Errors
 /// When the file cannot be written.
 pub fn save(tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<()> {
-    let bytes = |t: &Tensor| -> Result<(Vec<usize>, Vec<u8>)> {
-        let values = t.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        Ok((t.dims().to_vec(), values.iter().flat_map(|v| v.to_le_bytes()).collect()))
-    };
-    let owned: Vec<(&String, (Vec<usize>, Vec<u8>))> =
-        tensors.iter().map(|(name, t)| Ok((name, bytes(t)?))).collect::<Result<_>>()?;
+    let mut owned = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        owned.push((name.as_str(), tensor.dims(), values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()));
+    }
     let failure = |e: safetensors::SafeTensorError| Error::Failure(format!("the weights cannot be written: {e}"));
-    let views = owned.iter().map(|(name, (shape, bytes))| {
-        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
-        Ok((name.as_str(), view.map_err(failure)?))
+    let views = owned.iter().map(|(name, shape, bytes)| {
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes);
+        Ok((*name, view.map_err(failure)?))
     });
     let views: Vec<_> = views.collect::<Result<_>>()?;
     crate::store::file::write_atomic(path, &safetensors::serialize(views, None).map_err(failure)?)
