@@ -5,6 +5,7 @@
 pub mod activation;
 pub mod dataset;
 pub mod error;
+pub mod maximise;
 pub mod metric;
 pub mod model;
 pub mod ops;

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::depthwise::{self, Plane};
+use super::product::{Matrix, multiply};
 use super::{Activation, Real, to_vec, unsupported, values};
 
 /// Unfolded values of one tile: half a megabyte of f32, which a core's own cache holds.
@@ -344,70 +345,6 @@ fn for_each_tap(
                 }
             }
         }
-    }
-}
-
-/// A matrix in memory.
-struct Matrix<'a, T> {
-    values: &'a [T],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl<'a, T> Matrix<'a, T> {
-    fn new(values: &'a [T], rows: usize, columns: usize) -> Self {
-        Self { values, rows, columns, row_stride: columns, column_stride: 1 }
-    }
-
-    fn transposed(&self) -> Self {
-        Self {
-            values: self.values,
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-        }
-    }
-
-    /// Whether every entry lies inside `values`.
-    fn fits(&self) -> bool {
-        self.rows == 0
-            || self.columns == 0
-            || (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride < self.values.len()
-    }
-}
-
-/// `out = left right`, `out` row-major with rows `stride` apart; on the calling thread alone.
-fn multiply<T: Real>(left: &Matrix<'_, T>, right: &Matrix<'_, T>, out: &mut [T], stride: usize) {
-    let (m, n, k) = (left.rows, right.columns, left.columns);
-    assert!(left.fits() && right.fits() && k == right.rows, "matrix product: sizes do not fit");
-    assert!(m == 0 || n == 0 || (m - 1) * stride + n <= out.len(), "matrix product: the result does not fit");
-    // SAFETY: every entry of the three matrices lies inside its slice (asserted above), `out` is borrowed mutably and
-    // so overlaps neither input, and T is f32 or f64, which gemm knows.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            stride as isize,
-            false,
-            left.values.as_ptr(),
-            left.column_stride as isize,
-            left.row_stride as isize,
-            right.values.as_ptr(),
-            right.column_stride as isize,
-            right.row_stride as isize,
-            T::zero(),
-            T::one(),
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
     }
 }
 

@@ -8,6 +8,7 @@ pub mod pool;
 pub mod resize;
 
 mod depthwise;
+pub(crate) mod product;
 
 #[cfg(test)]
 pub(crate) mod check;
