@@ -391,7 +391,7 @@ mod tests {
         direction[2 * 64 + 27] = 1.0;
         let full = Job { variant: Variant::Full, ..job("full", &direction, 0) };
         let options = MaximiseOptions { transforms: Transforms::None, ..options() };
-        let out = run(&graph(0.0), &[full, job("ti", &V, 0)], &options);
+        let out = run(&graph(3.0), &[full, job("ti", &V, 0)], &options);
         assert!(out[0].final_score > out[0].trace[0], "{:?}", out[0].trace);
         // Pixels far from the cell's window are not asked for and stay the noise's grey.
         let spread = |x: u32, y: u32| out[0].picture.get_pixel(x, y).0.map(|v| v.abs_diff(128)).into_iter().max();

@@ -108,6 +108,13 @@ struct Typed<T> {
     columns: Vec<T>,
 }
 
+impl<T: Real> Typed<T> {
+    /// Coefficients `[2, height, half]` by their weights.
+    fn scaled(&self, spectrum: &[T]) -> Vec<T> {
+        spectrum.iter().zip(self.scale.iter().cycle()).map(|(v, s)| *v * *s).collect()
+    }
+}
+
 impl Tables {
     fn typed<T: Real>(&self) -> Typed<T> {
         let cast = |values: &[f64]| values.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
@@ -121,7 +128,7 @@ impl Tables {
     /// One plane `[height, width]` of its coefficients `[2, height, half]`.
     fn plane<T: Real>(&self, tables: &Typed<T>, spectrum: &[T], out: &mut [T]) {
         let (height, half) = (self.height, self.half());
-        let scaled = self.scaled(tables, spectrum);
+        let scaled = tables.scaled(spectrum);
         let right = Matrix::new(&scaled, 2 * height, half);
         // Real and imaginary parts side by side, so that the second step is one product.
         let mut middle = vec![T::zero(); height * 2 * half];
@@ -143,12 +150,8 @@ impl Tables {
         multiply(&gradient, &Matrix::new(imaginary, half, self.width).transposed(), below, half);
         let rows = Matrix::new(&tables.rows, 2 * height, 2 * height).transposed();
         multiply(&rows, &Matrix::new(&middle, 2 * height, half), out, half);
-        let scaled = self.scaled(tables, out);
+        let scaled = tables.scaled(out);
         out.copy_from_slice(&scaled);
-    }
-
-    fn scaled<T: Real>(&self, tables: &Typed<T>, spectrum: &[T]) -> Vec<T> {
-        spectrum.iter().zip(tables.scale.iter().cycle()).map(|(v, s)| *v * *s).collect()
     }
 }
 

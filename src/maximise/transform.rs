@@ -157,7 +157,7 @@ impl Function for Sampler {
     fn forward<T: Real>(&self, x: &[T]) -> Vec<T> {
         self.for_each_plane(x, |i, x, y| {
             let border = T::of(self.border[i % 3]);
-            self.for_each_pixel(&self.maps[i / 3], |to, corners| {
+            self.for_each_pixel(&self.maps[i / 3], |to, corners: [(Option<usize>, T); 4]| {
                 y[to] = corners.iter().map(|(from, weight)| *weight * from.map_or(border, |from| x[from])).sum();
             });
         })
