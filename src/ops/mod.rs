@@ -9,6 +9,7 @@ pub mod resize;
 
 mod depthwise;
 pub(crate) mod product;
+pub(crate) mod vector;
 
 #[cfg(test)]
 pub(crate) mod check;
