@@ -100,6 +100,10 @@ fn main() -> Outcome {
     measure("forward, batch 16", 16, 8, || Ok(drop(graph.forward(&x, &[head])?)))?;
     let x8 = x.narrow(0, 0, 8)?.contiguous()?;
     measure("forward and gradient, 8", 8, 6, || {
+        let gradient = graph.pull_back(head, &x8, |_, z| Ok(z.ones_like()?))?;
+        Ok(assert_eq!(gradient.dims(), x8.dims()))
+    })?;
+    measure("the same by candle's graph, 8", 8, 3, || {
         let x = Var::from_tensor(&x8)?;
         let y = graph.forward(&x, &[head])?.remove(0);
         let gradients = y.sum_all()?.backward()?;

@@ -218,10 +218,11 @@ impl<'a> Ascent<'a> {
         let spectrum = Var::from_tensor(&spectrum)?;
         let colours = self.layer.colour.apply(&self.layer.fourier.apply(&spectrum)?)?;
         let input = transform::sample(&colours, &self.maps(step), self.layer.colour.grey(GREY))?;
-        let z = self.layer.activations(&input)?;
-        let slope = self.evaluate(&z)?;
-        // The gradient of `<slope, z>`, slope held fixed, is that of the objectives.
-        let gradients = (z * slope)?.sum_all()?.backward()?;
+        let (layer, mut tracks) = (self.layer, std::mem::take(&mut self.tracks));
+        let slope = layer.graph.pull_back(layer.node, &input, |first, z| self.evaluate(first, z, &mut tracks[first..]));
+        self.tracks = tracks;
+        // The gradient of `<slope, input>`, slope held fixed, is that of the objectives.
+        let gradients = (input * slope?)?.sum_all()?.backward()?;
         let gradient = match gradients.get(&spectrum) {
             Some(gradient) => gradient.flatten_all()?.to_vec1::<f32>()?,
             None => vec![0.0; self.spectra.len()],
@@ -238,18 +239,19 @@ impl<'a> Ascent<'a> {
         self.jobs.iter().map(map).collect()
     }
 
-    /// Notes the objectives of activations `[batch, values]`, and returns their gradients.
-    fn evaluate(&mut self, z: &Tensor) -> Result<Tensor> {
+    /// Notes the objectives of the activations z of the jobs from `first` on, and returns the gradients of z.
+    fn evaluate(&self, first: usize, z: &Tensor, tracks: &mut [Track]) -> Result<Tensor> {
         let values = z.flatten_all()?.to_vec1::<f32>()?;
         let mut slope = vec![0f32; values.len()];
         let activations = values.chunks_exact(self.layer.values).zip(slope.chunks_exact_mut(self.layer.values));
-        for (i, (z, slope)) in activations.enumerate() {
-            let value = self.objectives[i].evaluate(z, slope);
+        let jobs = self.jobs[first..].iter().zip(&self.objectives[first..]).zip(tracks);
+        for ((z, slope), ((job, objective), track)) in activations.zip(jobs) {
+            let value = objective.evaluate(z, slope);
             if !value.is_finite() {
                 let hint = "lower maximise.learning_rate, or check the model's weights";
-                return Err(self.layer.failure(&self.jobs[i], "the objective is not a finite number", hint));
+                return Err(self.layer.failure(job, "the objective is not a finite number", hint));
             }
-            self.tracks[i].trace.push(value as f32);
+            track.trace.push(value as f32);
         }
         Ok(Tensor::from_vec(slope, z.dims(), z.device())?)
     }

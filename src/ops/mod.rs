@@ -15,6 +15,7 @@ pub(crate) mod vector;
 pub(crate) mod check;
 
 pub use activation::Activation;
+pub(crate) use conv::conv2d_input_gradient;
 pub use conv::{Conv2d, Padding, conv2d};
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Tensor, WithDType};
