@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 
 use crate::dataset::preprocess::Preprocess;
 use crate::error::{Error, Result};
 use crate::ops::pool::{Pool2d, global_mean, pool2d};
-use crate::ops::{Activation, Conv2d, activation, conv2d};
+use crate::ops::{Activation, Conv2d, activation, conv2d, conv2d_input_gradient};
 use crate::store::digest::{Digest, DigestBuilder};
+
+/// Values of one layer that a forward pass holds at most, where that is enough for every core: 20 MB of f32. The system's
+/// allocator keeps blocks of up to 32 MB for the next layer.
+const SHARE: usize = 5 << 20;
 
 /// What a node computes from its inputs.
 #[derive(Debug, Clone)]
@@ -61,6 +65,25 @@ impl Op {
             _ => candle_core::bail!("{} cannot run on {} inputs", self.describe(), inputs.len()),
         }
     }
+
+    /// Gradients of the inputs from that of the result y. What has no short form is run again with candle's graph.
+    fn pull_back(&self, inputs: &[&Tensor], y: &Tensor, gradient: &Tensor) -> candle_core::Result<Vec<Tensor>> {
+        match (self, inputs) {
+            (Self::Conv2d(conv, w, _), [x]) => {
+                if let Some(to_x) = conv2d_input_gradient(x.dims(), w, y, gradient, conv)? {
+                    return Ok(vec![to_x]);
+                }
+            }
+            (Self::Linear(w, _), [_]) => return Ok(vec![gradient.matmul(w)?]),
+            (Self::Add, [_, _]) => return Ok(vec![gradient.clone(), gradient.clone()]),
+            _ => {}
+        }
+        let inputs = inputs.iter().map(|x| Var::from_tensor(&x.detach())).collect::<candle_core::Result<Vec<Var>>>()?;
+        let y = self.run(&inputs.iter().map(Var::as_tensor).collect::<Vec<_>>())?;
+        let gradients = y.mul(&gradient.detach())?.sum_all()?.backward()?;
+        let of = |x: &Var| gradients.get(x).map_or_else(|| x.zeros_like(), |g| Ok(g.detach()));
+        inputs.iter().map(of).collect()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +111,8 @@ pub struct Graph {
     preprocess: Preprocess,
     classes: Vec<String>,
     digest: Digest,
+    /// Pictures whose largest layer has [`SHARE`] values.
+    share: usize,
 }
 
 /// Builds a [`Graph`] node by node.
@@ -113,7 +138,13 @@ impl GraphBuilder {
     ///
     /// # Errors
     /// When the nodes do not fit each other.
-    pub fn finish(mut self, name: &str, preprocess: Preprocess, classes: Vec<String>, device: &Device) -> Result<Graph> {
+    pub fn finish(
+        mut self,
+        name: &str,
+        preprocess: Preprocess,
+        classes: Vec<String>,
+        device: &Device,
+    ) -> Result<Graph> {
         let input = [&[1], self.nodes[0].shape.as_slice()].concat();
         let mut values = vec![Tensor::zeros(input, DType::F32, device)?];
         for i in 1..self.nodes.len() {
@@ -128,7 +159,9 @@ impl GraphBuilder {
             values.push(value);
         }
         let digest = self.digest(name)?;
-        Ok(Graph { name: name.to_owned(), nodes: self.nodes, preprocess, classes, digest })
+        let largest = self.nodes.iter().map(|n| n.shape.iter().product::<usize>()).max().unwrap_or(1);
+        let share = SHARE / largest.max(1);
+        Ok(Graph { name: name.to_owned(), nodes: self.nodes, preprocess, classes, digest, share })
     }
 
     fn digest(&self, name: &str) -> Result<Digest> {
@@ -230,6 +263,26 @@ impl Graph {
             let problem = format!("the activation is {:?}, wanted [batch, {wanted:?}]", activation.dims());
             return Err(Error::data(format!("layer `{}`", self.nodes[node].name), problem, "see `cavern ls layers`"));
         }
+        let share = self.together();
+        let batch = activation.dim(0)?;
+        if activation.track_op() || batch <= share {
+            return self.forward_once(node, activation, taps);
+        }
+        let parts = (0..batch).step_by(share).map(|first| {
+            let part = activation.narrow(0, first, share.min(batch - first))?.contiguous()?;
+            self.forward_once(node, &part, taps)
+        });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        (0..taps.len()).map(|t| Ok(Tensor::cat(&parts.iter().map(|p| &p[t]).collect::<Vec<_>>(), 0)?)).collect()
+    }
+
+    /// Pictures that are run together: few enough that their memory is used again by the next layer and the next pictures,
+    /// where that of a large batch would go back to the system each time; enough for every core. No result depends on it.
+    fn together(&self) -> usize {
+        self.share.max(rayon::current_num_threads())
+    }
+
+    fn forward_once(&self, node: usize, activation: &Tensor, taps: &[usize]) -> Result<Vec<Tensor>> {
         let needed = self.needed(node, taps)?;
         let mut last_use: BTreeMap<usize, usize> = BTreeMap::new();
         for i in &needed {
@@ -249,6 +302,55 @@ impl Graph {
             }
         }
         taps.iter().map(|t| values.get(t).cloned().ok_or_else(|| self.unreachable(node, *t))).collect()
+    }
+
+    /// Gradient with respect to x `[batch, channel, height, width]` of the sum of `<slope, z>`, where z is the activation
+    /// of `node` and its `slope(first, z)` is held fixed. The batch is worked through a few pictures at a time: z are those
+    /// of the pictures from `first` on. Cheaper than candle's graph of [`Graph::forward`]: only x has a gradient, and
+    /// activations are dropped on the way back.
+    ///
+    /// # Errors
+    /// When the input does not fit, or `slope` fails.
+    pub fn pull_back(
+        &self,
+        node: usize,
+        x: &Tensor,
+        mut slope: impl FnMut(usize, &Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let (x, share) = (x.detach(), self.together());
+        let batch = x.dim(0)?;
+        let parts = (0..batch).step_by(share).map(|first| {
+            let part = x.narrow(0, first, share.min(batch - first))?.contiguous()?;
+            self.pull_back_once(node, part, |z| slope(first, z))
+        });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        Ok(if parts.len() == 1 { parts[0].clone() } else { Tensor::cat(&parts, 0)? })
+    }
+
+    fn pull_back_once(&self, node: usize, x: Tensor, slope: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let needed = self.needed(0, &[node])?;
+        let mut values: BTreeMap<usize, Tensor> = BTreeMap::from([(0, x)]);
+        for i in &needed {
+            let inputs = self.nodes[*i].inputs.iter().filter_map(|j| values.get(j)).collect::<Vec<_>>();
+            let value = self.nodes[*i].op.run(&inputs)?;
+            values.insert(*i, value);
+        }
+        let z = values.get(&node).ok_or_else(|| self.unreachable(0, node))?;
+        let mut gradients: BTreeMap<usize, Tensor> = BTreeMap::from([(node, slope(z)?)]);
+        for i in needed.into_iter().rev() {
+            // A node's gradient is whole when its turn comes: every user of it stands behind it.
+            let (Some(gradient), Some(y)) = (gradients.remove(&i), values.remove(&i)) else { continue };
+            let inputs = self.nodes[i].inputs.iter().filter_map(|j| values.get(j)).collect::<Vec<_>>();
+            let parts = self.nodes[i].op.pull_back(&inputs, &y, &gradient)?;
+            for (j, part) in self.nodes[i].inputs.iter().zip(parts) {
+                let sum = match gradients.remove(j) {
+                    Some(sum) => (sum + part)?,
+                    None => part,
+                };
+                gradients.insert(*j, sum);
+            }
+        }
+        gradients.remove(&0).ok_or_else(|| self.unreachable(0, node))
     }
 
     /// The nodes that have to run to get from `start` to the taps, in order.
@@ -330,6 +432,37 @@ mod tests {
         assert_eq!(out[2].dims(), [2, 3, 6, 6]);
         assert!(g.forward_from(2, &out[2], &[5]).unwrap_err().to_string().contains("stem"));
         assert!(g.forward_from(3, &x, &[5]).is_err());
+    }
+
+    #[test]
+    fn a_batch_in_parts_is_the_same_batch() {
+        let whole = small();
+        let parts = Graph { share: 1, ..whole.clone() };
+        let x = random(&[7, 2, 6, 6], 9).to_dtype(DType::F32).unwrap();
+        let bytes = |t: &Tensor| crate::ops::to_vec::<f32>(t).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let [whole, parts] = [&whole, &parts].map(|g| {
+            let slope = |_: usize, z: &Tensor| Ok(z.sqr()?);
+            let run = || (g.forward(&x, &[3, 5]).unwrap(), g.pull_back(4, &x, slope).unwrap());
+            let (taps, gradient) = pool.install(run);
+            [bytes(&taps[0]), bytes(&taps[1]), bytes(&gradient)]
+        });
+        assert_eq!(whole, parts);
+    }
+
+    #[test]
+    fn pulling_back_is_candles_gradient() {
+        let g = small();
+        let x = Var::from_tensor(&random(&[5, 2, 6, 6], 9).to_dtype(DType::F32).unwrap()).unwrap();
+        for node in [0, 1, 3, 4, 5] {
+            let z = if node == 0 { x.as_tensor().clone() } else { g.forward(&x, &[node]).unwrap().remove(0) };
+            let slope = random(z.dims(), 11).to_dtype(DType::F32).unwrap();
+            let wanted = (z * &slope).unwrap().sum_all().unwrap().backward().unwrap();
+            let wanted = wanted.get(&x).unwrap();
+            let part = |first: usize, z: &Tensor| Ok(slope.narrow(0, first, z.dim(0).unwrap()).unwrap());
+            let got = g.pull_back(node, &x, part).unwrap();
+            assert!(crate::ops::check::distance(&got, wanted) < 1e-6, "node {node}");
+        }
     }
 
     #[test]

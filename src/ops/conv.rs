@@ -3,17 +3,29 @@
 //! On the CPU: a 1x1 convolution is one matrix product an image without copies, a depthwise one a direct kernel, any
 //! other a matrix product over tiles of unfolded windows. Elsewhere: candle's own convolution on a padded input.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
+#![expect(clippy::inline_always, reason = "kernels take the instruction set of the function they are inlined into")]
+
+use std::mem::MaybeUninit;
+
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Storage, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::depthwise::{self, Plane};
+use super::product::{Matrix, multiply, multiply_new};
+use super::vector::{Kernel, dispatch};
 use super::{Activation, Real, to_vec, unsupported, values};
 
 /// Unfolded values of one tile: half a megabyte of f32, which a core's own cache holds.
 const TILE: usize = 128 << 10;
-/// Pieces an image's rows are cut into where there are fewer images than this.
+/// Tasks that there are at least, by cutting channels where there are fewer images than this.
 const PIECES: usize = 4;
+/// Fewest channels of such a piece.
+const LEAST_CHANNELS: usize = 8;
+/// Planes of up to this many values are never cut.
+const SMALL: usize = 288;
+/// Tiles are a multiple of what the matrix product computes together.
+const VECTORS: usize = 48;
 
 /// Zeros around the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -104,6 +116,23 @@ pub fn conv2d(x: &Tensor, w: &Tensor, bias: &Tensor, geometry: &Conv2d) -> Resul
     composed(x, w, bias, geometry, &sizes)
 }
 
+/// Gradient of a convolution's input, from its result y and the gradient of that, without candle's graph: one pass
+/// less over memory for each operand. On the CPU; `None` elsewhere.
+pub(crate) fn conv2d_input_gradient(
+    input: &[usize],
+    w: &Tensor,
+    y: &Tensor,
+    gradient: &Tensor,
+    geometry: &Conv2d,
+) -> Result<Option<Tensor>> {
+    let sizes = geometry.sizes(input, w.dims())?;
+    match (y.device().is_cpu(), y.dtype()) {
+        (true, DType::F32) => to_input::<f32>(geometry, &sizes, input, w, y, gradient).map(Some),
+        (true, DType::F64) => to_input::<f64>(geometry, &sizes, input, w, y, gradient).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// The same out of candle's operations, for devices without kernels of ours.
 fn composed(x: &Tensor, w: &Tensor, bias: &Tensor, geometry: &Conv2d, sizes: &Sizes) -> Result<Tensor> {
     let [top, bottom, left, right] = sizes.pad;
@@ -166,68 +195,82 @@ impl CustomOp3 for Conv2d {
     }
 }
 
-/// What is computed by one task: output rows `first..last` of one image.
-type Piece<'a, T> = (usize, usize, Vec<&'a mut [T]>);
+/// Memory for `len` values that `write` has to write in full.
+fn written<T: Real>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
+    let mut values = Vec::with_capacity(len);
+    write(&mut values.spare_capacity_mut()[..len]);
+    // SAFETY: the capacity is at least `len`, and every kernel of this file writes all of what it is given: products
+    // and depthwise results cover each plane, folded gradients start from written zeros. Zeroing first costs a tenth of
+    // the forward pass.
+    unsafe { values.set_len(len) };
+    values
+}
+
+/// Channels of one task: all of a group, or a share of them where there are few images, so that every core has work.
+/// The results do not depend on it.
+fn share(s: &Sizes, groups: usize, channels: usize) -> usize {
+    let pieces = PIECES.div_ceil((s.batch * groups).max(1)).min(channels / LEAST_CHANNELS);
+    channels.div_ceil(pieces.max(1))
+}
 
 fn forward<T: Real>(conv: &Conv2d, s: &Sizes, x: &[T], w: &[T], bias: &[T]) -> Vec<T> {
-    let [out, height, width] = s.output;
-    let mut y = vec![T::zero(); s.batch * out * height * width];
-    let image = s.input.iter().product::<usize>();
-    if is_depthwise(conv, s) {
-        let plane = plane(conv, s);
-        y.par_chunks_exact_mut(height * width).enumerate().for_each_init(
-            || vec![T::zero(); plane.scratch()],
-            |scratch, (i, y)| {
-                let (n, c) = (i / out, i % out);
-                let from = n * image + c * s.input[1] * s.input[2];
-                let kernel = &w[c * s.kernel.0 * s.kernel.1..][..s.kernel.0 * s.kernel.1];
-                depthwise::forward(&plane, &x[from..from + s.input[1] * s.input[2]], kernel, scratch, y);
-                finish(y, bias[c], conv.activation);
-            },
-        );
-        return y;
-    }
-    // A few images are cut into pieces of rows so that every core has work; the cut depends on the batch alone.
-    let rows = if s.batch >= PIECES { height } else { height.div_ceil(PIECES) };
-    let tasks: Vec<(usize, Piece<'_, T>)> = y
-        .chunks_exact_mut(out * height * width)
-        .enumerate()
-        .flat_map(|(n, y)| pieces(y, height, width, rows).into_iter().map(move |p| (n, p)))
-        .collect();
-    tasks.into_par_iter().for_each(|(n, (first, last, mut channels))| {
-        convolve_rows(conv, s, &x[n * image..(n + 1) * image], w, (first, last), &mut channels);
-        for (channel, b) in channels.iter_mut().zip(bias) {
-            finish(channel, *b, conv.activation);
+    let size = s.output[1] * s.output[2];
+    written(s.batch * s.output[0] * size, |y| {
+        if is_depthwise(conv, s) {
+            forward_depthwise(conv, s, x, w, bias, y);
+        } else {
+            let (m, group) = (s.output[0] / conv.groups, s.input.iter().product::<usize>() / conv.groups);
+            let share = share(s, conv.groups, m);
+            y.par_chunks_exact_mut(m * size).zip(x.par_chunks_exact(group)).enumerate().for_each(|(i, (y, x))| {
+                y.par_chunks_mut(share * size).enumerate().for_each(|(piece, y)| {
+                    let first = i % conv.groups * m + piece * share;
+                    convolve(conv, s, x, w, bias, first, y);
+                });
+            });
         }
-    });
-    y
+    })
 }
 
-/// Cuts one image's output into pieces of `rows` rows: for each, its rows of every channel.
-fn pieces<T>(y: &mut [T], height: usize, width: usize, rows: usize) -> Vec<Piece<'_, T>> {
-    let mut out: Vec<Piece<'_, T>> =
-        (0..height).step_by(rows).map(|first| (first, (first + rows).min(height), Vec::new())).collect();
-    for channel in y.chunks_exact_mut(height * width) {
-        for (piece, part) in out.iter_mut().zip(channel.chunks_mut(rows * width)) {
-            piece.2.push(part);
-        }
-    }
-    out
+fn forward_depthwise<T: Real>(conv: &Conv2d, s: &Sizes, x: &[T], w: &[T], bias: &[T], y: &mut [MaybeUninit<T>]) {
+    let (plane, taps) = (plane(conv, s), s.kernel.0 * s.kernel.1);
+    let planes = y.par_chunks_exact_mut(s.output[1] * s.output[2]).zip(x.par_chunks_exact(s.input[1] * s.input[2]));
+    planes.enumerate().for_each_init(
+        || depthwise::Scratch::forward(&plane),
+        |scratch, (i, (y, x))| {
+            let c = i % s.output[0];
+            let (kernel, bias) = (&w[c * taps..(c + 1) * taps], bias[c]);
+            match conv.activation {
+                Activation::None => depthwise::forward(&plane, x, kernel, scratch, y, |v| v + bias),
+                Activation::Relu => depthwise::forward(&plane, x, kernel, scratch, y, |v| relu(v + bias)),
+                Activation::Relu6 => depthwise::forward(&plane, x, kernel, scratch, y, |v| relu6(v + bias)),
+            }
+        },
+    );
 }
 
-fn finish<T: Real>(y: &mut [T], bias: T, activation: Activation) {
-    let (zero, six) = (T::zero(), T::of(6.0));
-    match activation {
-        Activation::None => y.iter_mut().for_each(|v| *v += bias),
-        Activation::Relu => y.iter_mut().for_each(|v| {
-            let x = *v + bias;
-            *v = if x > zero { x } else { zero };
-        }),
-        Activation::Relu6 => y.iter_mut().for_each(|v| {
-            let x = *v + bias;
-            let x = if x > zero { x } else { zero };
-            *v = if x < six { x } else { six };
-        }),
+#[inline(always)]
+fn relu<T: Real>(x: T) -> T {
+    if x > T::zero() { x } else { T::zero() }
+}
+
+#[inline(always)]
+fn relu6<T: Real>(x: T) -> T {
+    let (x, six) = (relu(x), T::of(6.0));
+    if x < six { x } else { six }
+}
+
+/// Adds a bias and applies the non-linearity.
+struct Finish<'a, T>(&'a mut [T], T, Activation);
+
+impl<T: Real> Kernel for Finish<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let Self(y, bias, activation) = self;
+        match activation {
+            Activation::None => y.iter_mut().for_each(|v| *v += bias),
+            Activation::Relu => y.iter_mut().for_each(|v| *v = relu(*v + bias)),
+            Activation::Relu6 => y.iter_mut().for_each(|v| *v = relu6(*v + bias)),
+        }
     }
 }
 
@@ -251,40 +294,34 @@ fn plane(conv: &Conv2d, s: &Sizes) -> Plane {
     }
 }
 
-/// Output rows `first..last` of one image; `channels` are those rows of every output channel.
-fn convolve_rows<T: Real>(
-    conv: &Conv2d,
-    s: &Sizes,
-    x: &[T],
-    w: &[T],
-    (first, last): (usize, usize),
-    channels: &mut [&mut [T]],
-) {
-    let (width, groups) = (s.output[2], conv.groups);
-    let (m, k) = (s.output[0] / groups, s.input[0] / groups * s.kernel.0 * s.kernel.1);
-    let plane = s.input[1] * s.input[2];
-    let rows = (TILE / (k * width).max(1)).clamp(1, last - first);
-    let mut product = vec![T::zero(); m * rows * width];
+/// Output channels from `first` on of one image (or one of its groups), as many as `y` has planes for; x are the
+/// channels they see. The result of a tile is finished while it is in the cache.
+fn convolve<T: Real>(conv: &Conv2d, s: &Sizes, x: &[T], w: &[T], bias: &[T], first: usize, y: &mut [MaybeUninit<T>]) {
+    let (size, width) = (s.output[1] * s.output[2], s.output[2]);
+    let (m, k) = (y.len() / size, s.input[0] / conv.groups * s.kernel.0 * s.kernel.1);
+    let (weights, pointwise) = (Matrix::new(&w[first * k..(first + m) * k], m, k), is_pointwise(conv, s));
+    let tile = if pointwise { columns(m + k, size) } else { width * (TILE / (k * width)).clamp(1, s.output[1]) };
     let mut windows = Vec::new();
-    for g in 0..groups {
-        let x = &x[g * (s.input[0] / groups) * plane..][..s.input[0] / groups * plane];
-        let w = &w[g * m * k..(g + 1) * m * k];
-        for start in (first..last).step_by(rows) {
-            let end = (start + rows).min(last);
-            let n = (end - start) * width;
-            if is_pointwise(conv, s) {
-                let right =
-                    Matrix { values: &x[start * width..], rows: k, columns: n, row_stride: plane, column_stride: 1 };
-                multiply(&Matrix::new(w, m, k), &right, &mut product[..m * n], n);
-            } else {
-                unfold(conv, s, x, (start, end), &mut windows);
-                multiply(&Matrix::new(w, m, k), &Matrix::new(&windows, k, n), &mut product[..m * n], n);
-            }
-            for (channel, row) in channels[g * m..(g + 1) * m].iter_mut().zip(product.chunks_exact(n)) {
-                channel[(start - first) * width..][..n].copy_from_slice(row);
-            }
+    for start in (0..size).step_by(tile) {
+        let n = tile.min(size - start);
+        if pointwise {
+            let right = Matrix { values: &x[start..], rows: k, columns: n, row_stride: size, column_stride: 1 };
+            multiply_new(&weights, &right, &mut y[start..], size);
+        } else {
+            unfold(conv, s, x, (start / width, (start + n) / width), &mut windows);
+            multiply_new(&weights, &Matrix::new(&windows, k, n), &mut y[start..], size);
+        }
+        for (row, bias) in y.chunks_exact_mut(size).zip(&bias[first..]) {
+            // SAFETY: the product has just written these values of every row.
+            let row = unsafe { row[start..start + n].assume_init_mut() };
+            dispatch(Finish(row, *bias, conv.activation));
         }
     }
+}
+
+/// Columns of one tile of a matrix product that reads and writes `rows` rows: a whole plane where it is small.
+fn columns(rows: usize, size: usize) -> usize {
+    if size <= SMALL { size } else { (TILE / rows / VECTORS * VECTORS).clamp(SMALL, size) }
 }
 
 /// Windows of output rows `start..end` as columns: `[channel * kh * kw, rows * width]`.
@@ -347,70 +384,6 @@ fn for_each_tap(
     }
 }
 
-/// A matrix in memory.
-struct Matrix<'a, T> {
-    values: &'a [T],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl<'a, T> Matrix<'a, T> {
-    fn new(values: &'a [T], rows: usize, columns: usize) -> Self {
-        Self { values, rows, columns, row_stride: columns, column_stride: 1 }
-    }
-
-    fn transposed(&self) -> Self {
-        Self {
-            values: self.values,
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-        }
-    }
-
-    /// Whether every entry lies inside `values`.
-    fn fits(&self) -> bool {
-        self.rows == 0
-            || self.columns == 0
-            || (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride < self.values.len()
-    }
-}
-
-/// `out = left right`, `out` row-major with rows `stride` apart; on the calling thread alone.
-fn multiply<T: Real>(left: &Matrix<'_, T>, right: &Matrix<'_, T>, out: &mut [T], stride: usize) {
-    let (m, n, k) = (left.rows, right.columns, left.columns);
-    assert!(left.fits() && right.fits() && k == right.rows, "matrix product: sizes do not fit");
-    assert!(m == 0 || n == 0 || (m - 1) * stride + n <= out.len(), "matrix product: the result does not fit");
-    // SAFETY: every entry of the three matrices lies inside its slice (asserted above), `out` is borrowed mutably and
-    // so overlaps neither input, and T is f32 or f64, which gemm knows.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            stride as isize,
-            false,
-            left.values.as_ptr(),
-            left.column_stride as isize,
-            left.row_stride as isize,
-            right.values.as_ptr(),
-            right.column_stride as isize,
-            right.row_stride as isize,
-            T::zero(),
-            T::one(),
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
-}
-
 type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
 
 fn gradients<T: Real>(
@@ -420,12 +393,13 @@ fn gradients<T: Real>(
     y: &Tensor,
     gradient: &Tensor,
 ) -> Result<Gradients> {
+    // Only what is trained or optimised needs a gradient; candle drops the rest after it was computed.
+    let to_x = x.track_op().then(|| to_input::<T>(conv, s, x.dims(), w, y, gradient));
+    if !w.track_op() && !b.track_op() {
+        return Ok((to_x.transpose()?, None, None));
+    }
     let mut g: Vec<T> = to_vec(gradient)?;
     mask(&mut g, &to_vec::<T>(y)?, conv.activation);
-    // Only what is trained or optimised needs a gradient; candle drops the rest after it was computed.
-    let to_x = x.track_op().then(|| -> Result<Tensor> {
-        Tensor::from_vec(input_gradient(conv, s, &to_vec::<T>(w)?, &g), x.dims(), x.device())
-    });
     let to_w = w.track_op().then(|| -> Result<Tensor> {
         Tensor::from_vec(weight_gradient(conv, s, &to_vec::<T>(x)?, &g), w.dims(), w.device())
     });
@@ -433,14 +407,49 @@ fn gradients<T: Real>(
     Ok((to_x.transpose()?, to_w.transpose()?, to_b.transpose()?))
 }
 
+fn to_input<T: Real>(
+    conv: &Conv2d,
+    s: &Sizes,
+    input: &[usize],
+    w: &Tensor,
+    y: &Tensor,
+    gradient: &Tensor,
+) -> Result<Tensor> {
+    let [w, y, gradient] = [w.contiguous()?, y.contiguous()?, gradient.contiguous()?];
+    let (w, y, gradient) = (w.storage_and_layout(), y.storage_and_layout(), gradient.storage_and_layout());
+    let [w, y, gradient] = [&w, &y, &gradient].map(|(storage, layout)| match &**storage {
+        Storage::Cpu(storage) => values::<T>(storage, layout, "cavern-conv2d"),
+        _ => candle_core::bail!("cavern-conv2d: the tensor is not on the CPU"),
+    });
+    Tensor::from_vec(input_gradient(conv, s, w?, y?, gradient?), input, &Device::Cpu)
+}
+
 /// Passes the gradient where the non-linearity was in its linear range.
 fn mask<T: Real>(g: &mut [T], y: &[T], activation: Activation) {
-    let (zero, six) = (T::zero(), T::of(6.0));
-    match activation {
-        Activation::None => {}
-        Activation::Relu => g.iter_mut().zip(y).for_each(|(g, y)| *g = if *y > zero { *g } else { zero }),
-        Activation::Relu6 => {
-            g.iter_mut().zip(y).for_each(|(g, y)| *g = if *y > zero && *y < six { *g } else { zero });
+    dispatch(Mask(g, y, activation));
+}
+
+#[inline(always)]
+fn past_relu<T: Real>(g: T, y: T) -> T {
+    if y > T::zero() { g } else { T::zero() }
+}
+
+#[inline(always)]
+fn past_relu6<T: Real>(g: T, y: T) -> T {
+    if y > T::zero() && y < T::of(6.0) { g } else { T::zero() }
+}
+
+/// A gradient and the result it belongs to.
+struct Mask<'a, T>(&'a mut [T], &'a [T], Activation);
+
+impl<T: Real> Kernel for Mask<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let pairs = self.0.iter_mut().zip(self.1);
+        match self.2 {
+            Activation::None => {}
+            Activation::Relu => pairs.for_each(|(g, y)| *g = past_relu(*g, *y)),
+            Activation::Relu6 => pairs.for_each(|(g, y)| *g = past_relu6(*g, *y)),
         }
     }
 }
@@ -454,52 +463,76 @@ fn bias_gradient<T: Real>(s: &Sizes, g: &[T]) -> Vec<T> {
     sums
 }
 
-fn input_gradient<T: Real>(conv: &Conv2d, s: &Sizes, w: &[T], g: &[T]) -> Vec<T> {
-    let size = s.input[1] * s.input[2];
-    let [out, height, width] = s.output;
-    let mut x = vec![T::zero(); s.batch * s.input[0] * size];
-    if is_depthwise(conv, s) {
-        let plane = plane(conv, s);
-        x.par_chunks_exact_mut(size).zip(g.par_chunks_exact(height * width)).enumerate().for_each_init(
-            || vec![T::zero(); plane.scratch()],
-            |scratch, (i, (x, g))| {
-                let kernel = &w[i % out * s.kernel.0 * s.kernel.1..][..s.kernel.0 * s.kernel.1];
-                depthwise::backward(&plane, g, kernel, scratch, x);
-            },
-        );
-        return x;
-    }
-    // Groups of input channels are independent: they are the pieces that keep every core busy in small batches.
-    let per_group = s.input[0] / conv.groups;
-    x.par_chunks_exact_mut(per_group * size).enumerate().for_each(|(i, x)| {
-        let (n, group) = (i / conv.groups, i % conv.groups);
-        let m = out / conv.groups;
-        let g = &g[(n * out + group * m) * height * width..][..m * height * width];
-        let w = &w[group * m * per_group * s.kernel.0 * s.kernel.1..];
-        transpose_image(conv, s, per_group, &w[..m * per_group * s.kernel.0 * s.kernel.1], g, x);
-    });
-    x
+fn input_gradient<T: Real>(conv: &Conv2d, s: &Sizes, w: &[T], y: &[T], g: &[T]) -> Vec<T> {
+    let (size, out) = (s.input[1] * s.input[2], s.output.iter().product::<usize>() / conv.groups);
+    written(s.batch * s.input[0] * size, |x| {
+        if is_depthwise(conv, s) {
+            input_gradient_depthwise(conv, s, w, y, g, x);
+        } else {
+            let (m, channels) = (s.output[0] / conv.groups, s.input[0] / conv.groups);
+            let (k, share) = (channels * s.kernel.0 * s.kernel.1, share(s, conv.groups, channels));
+            let images =
+                x.par_chunks_exact_mut(channels * size).zip(y.par_chunks_exact(out)).zip(g.par_chunks_exact(out));
+            images.enumerate().for_each(|(i, ((x, y), g))| {
+                let w = &w[i % conv.groups * m * k..][..m * k];
+                x.par_chunks_mut(share * size).enumerate().for_each(|(piece, x)| {
+                    transpose(conv, s, w, (y, g), piece * share, x);
+                });
+            });
+        }
+    })
 }
 
-/// One image's (or group's) gradient: columns of windows `w^T g`, folded back; a 1x1 convolution needs no folding.
-fn transpose_image<T: Real>(conv: &Conv2d, s: &Sizes, channels: usize, w: &[T], g: &[T], x: &mut [T]) {
-    let [_, height, width] = s.output;
-    let k = channels * s.kernel.0 * s.kernel.1;
-    let m = g.len() / (height * width);
-    let left = Matrix::new(w, m, k).transposed();
-    if is_pointwise(conv, s) {
-        multiply(&left, &Matrix::new(g, m, height * width), x, height * width);
-        return;
+fn input_gradient_depthwise<T: Real>(conv: &Conv2d, s: &Sizes, w: &[T], y: &[T], g: &[T], x: &mut [MaybeUninit<T>]) {
+    let (plane, taps, size) = (plane(conv, s), s.kernel.0 * s.kernel.1, s.output[1] * s.output[2]);
+    let results = g.par_chunks_exact(size).zip(y.par_chunks_exact(size));
+    x.par_chunks_exact_mut(s.input[1] * s.input[2]).zip(results).enumerate().for_each_init(
+        || depthwise::Scratch::backward(&plane),
+        |scratch, (i, (x, result))| {
+            let kernel = &w[i % s.output[0] * taps..][..taps];
+            match conv.activation {
+                Activation::None => depthwise::backward(&plane, result, kernel, scratch, x, |g, _| g),
+                Activation::Relu => depthwise::backward(&plane, result, kernel, scratch, x, past_relu),
+                Activation::Relu6 => depthwise::backward(&plane, result, kernel, scratch, x, past_relu6),
+            }
+        },
+    );
+}
+
+/// Gradient of input channels from `first` on of one image (or group): windows `w^T g`, folded back; a 1x1 convolution
+/// needs no folding. `result` is the image's output and its gradient.
+fn transpose<T: Real>(conv: &Conv2d, s: &Sizes, w: &[T], (y, g): (&[T], &[T]), first: usize, x: &mut [MaybeUninit<T>]) {
+    let (size, width, taps) = (s.output[1] * s.output[2], s.output[2], s.kernel.0 * s.kernel.1);
+    let m = g.len() / size;
+    let (all, plane) = (w.len() / m, s.input[1] * s.input[2]);
+    let k = x.len() / plane * taps;
+    let left =
+        Matrix { values: &w[first * taps..], rows: m, columns: k, row_stride: all, column_stride: 1 }.transposed();
+    let pointwise = is_pointwise(conv, s);
+    let tile = if pointwise { columns(m + k, size) } else { width * (TILE / (k * width)).clamp(1, s.output[1]) };
+    let (mut masked, mut windows) = (vec![T::zero(); m * tile], vec![T::zero(); if pointwise { 0 } else { k * tile }]);
+    if !pointwise {
+        x.fill(MaybeUninit::new(T::zero()));
     }
-    let rows = (TILE / (k * width).max(1)).clamp(1, height);
-    let mut columns = vec![T::zero(); k * rows * width];
-    for start in (0..height).step_by(rows) {
-        let end = (start + rows).min(height);
-        let n = (end - start) * width;
-        let right =
-            Matrix { values: &g[start * width..], rows: m, columns: n, row_stride: height * width, column_stride: 1 };
-        multiply(&left, &right, &mut columns[..k * n], n);
-        fold(conv, s, &columns[..k * n], (start, end), x);
+    for start in (0..size).step_by(tile) {
+        let n = tile.min(size - start);
+        let right = if conv.activation == Activation::None {
+            Matrix { values: &g[start..], rows: m, columns: n, row_stride: size, column_stride: 1 }
+        } else {
+            for (row, (g, y)) in masked.chunks_exact_mut(n).zip(g.chunks_exact(size).zip(y.chunks_exact(size))) {
+                row.copy_from_slice(&g[start..start + n]);
+                dispatch(Mask(row, &y[start..start + n], conv.activation));
+            }
+            Matrix::new(&masked[..m * n], m, n)
+        };
+        if pointwise {
+            multiply_new(&left, &right, &mut x[start..], size);
+        } else {
+            multiply(&left, &right, &mut windows[..k * n], n);
+            // SAFETY: all of it was written with zeros above.
+            let x = unsafe { x.assume_init_mut() };
+            fold(conv, s, &windows[..k * n], (start / width, (start + n) / width), x);
+        }
     }
 }
 
@@ -526,7 +559,7 @@ fn image_weight_gradient<T: Real>(conv: &Conv2d, s: &Sizes, x: &[T], g: &[T], si
     let mut w = vec![T::zero(); size];
     if is_depthwise(conv, s) {
         let plane = plane(conv, s);
-        let mut scratch = vec![T::zero(); plane.scratch()];
+        let mut scratch = depthwise::Scratch::forward(&plane);
         let taps = s.kernel.0 * s.kernel.1;
         for ((x, g), w) in x.chunks_exact(plane_size).zip(g.chunks_exact(height * width)).zip(w.chunks_exact_mut(taps))
         {

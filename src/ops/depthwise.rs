@@ -1,12 +1,19 @@
 //! Depthwise convolution of one plane, forward and backward, vectorised by the compiler for the processor at hand.
 //!
-//! The plane is copied once into a padded form whose rows are split by phase (column modulo stride), so that every tap
-//! reads consecutive values whatever the stride.
+//! The plane is copied once into a padded form that is split by phase (row modulo stride, column modulo stride). There
+//! every tap is the whole plane moved by a fixed offset, whatever kernel, stride and dilation: a convolution is a
+//! weighted sum of long runs. Results come with the padded form's row length and are cut on their way out, where bias
+//! and non-linearity are applied. The gradient is the same sum over the padded gradient, phase by phase.
+
+#![expect(clippy::inline_always, reason = "kernels take the instruction set of the function they are inlined into")]
+
+use std::mem::MaybeUninit;
 
 use super::Real;
+use super::vector::{Kernel, dispatch};
 
-/// Outputs computed together: one AVX-512 register of f32.
-const LANES: usize = 16;
+/// Outputs computed together: four AVX-512 registers of f32, enough to hide the latency of a sum.
+const BLOCK: usize = 64;
 
 /// Sizes of one plane's convolution.
 #[derive(Debug, Clone, Copy)]
@@ -20,158 +27,254 @@ pub(super) struct Plane {
     pub(super) left: usize,
 }
 
+/// Memory that is used again for every plane of the same geometry: what lies between the values stays zero.
+pub(super) struct Scratch<T> {
+    padded: Vec<T>,
+    sums: Vec<T>,
+    taps: Vec<(usize, T)>,
+}
+
+impl<T: Real> Scratch<T> {
+    fn new(p: &Plane, padded: usize) -> Self {
+        let sums = (p.lines() * p.pitch()).next_multiple_of(BLOCK);
+        Self { padded: vec![T::zero(); padded], sums: vec![T::zero(); sums], taps: Vec::new() }
+    }
+
+    /// For [`forward`] and [`backward_kernel`]. A whole block may be read behind the last row.
+    pub(super) fn forward(p: &Plane) -> Self {
+        Self::new(p, (p.stride * p.stride * p.lines() + 1) * p.pitch() + BLOCK)
+    }
+
+    /// For [`backward`].
+    pub(super) fn backward(p: &Plane) -> Self {
+        Self::new(p, p.reach() + (p.lines() + 1) * p.pitch() + BLOCK)
+    }
+}
+
 impl Plane {
-    fn padded_rows(&self) -> usize {
-        (self.output.0 - 1) * self.stride + (self.kernel.0 - 1) * self.dilation + 1
+    /// Length of a row of one phase.
+    fn pitch(&self) -> usize {
+        self.output.1 + (self.kernel.1 - 1) * self.dilation / self.stride
     }
 
-    /// Length of one phase of a padded row, with room for a whole vector behind the last output.
-    fn phase_length(&self) -> usize {
-        self.output.1.next_multiple_of(LANES) + (self.kernel.1 - 1) * self.dilation / self.stride + 1
+    /// Rows of one phase.
+    fn lines(&self) -> usize {
+        self.output.0 + (self.kernel.0 - 1) * self.dilation / self.stride
     }
 
-    /// Length of the padded form.
-    pub(super) fn scratch(&self) -> usize {
-        self.padded_rows() * self.stride * self.phase_length()
+    /// Row phase, column phase and offset within the phase of a tap.
+    fn tap(&self, i: usize, j: usize) -> (usize, usize, usize) {
+        let (i, j) = (i * self.dilation, j * self.dilation);
+        (i % self.stride, j % self.stride, i / self.stride * self.pitch() + j / self.stride)
     }
 
-    /// Where tap `(i, j)` of output row `y` starts in the padded form.
-    fn tap(&self, y: usize, i: usize, j: usize) -> usize {
-        let row = y * self.stride + i * self.dilation;
-        let column = j * self.dilation;
-        (row * self.stride + column % self.stride) * self.phase_length() + column / self.stride
+    /// The largest offset of a tap within its phase.
+    fn reach(&self) -> usize {
+        self.tap(self.kernel.0 - 1, self.kernel.1 - 1).2
     }
 
-    /// Calls `visit(index in the plane, index in the padded form)` for every value of the plane that is used.
-    fn for_each_value(&self, mut visit: impl FnMut(usize, usize)) {
+    /// Every tap with its weight.
+    fn taps<'a, T: Real>(&'a self, kernel: &'a [T]) -> impl Iterator<Item = ((usize, usize, usize), T)> + 'a {
+        let columns = self.kernel.1;
+        kernel.iter().enumerate().map(move |(t, w)| (self.tap(t / columns, t % columns), *w))
+    }
+
+    fn phase(&self, row: usize, column: usize) -> usize {
+        (row * self.stride + column) * self.lines() * self.pitch()
+    }
+
+    /// Whether every value of the input has a place in the padded form: with strides, the last ones may have none.
+    fn covers(&self) -> bool {
         let (height, width) = self.input;
-        let length = self.phase_length();
-        for y in 0..height.min(self.padded_rows().saturating_sub(self.top)) {
-            let row = (y + self.top) * self.stride;
-            for x in 0..width {
-                let column = x + self.left;
-                if column / self.stride < length {
-                    visit(y * width + x, (row + column % self.stride) * length + column / self.stride);
-                }
+        (height + self.top).div_ceil(self.stride) <= self.lines()
+            && (width + self.left).div_ceil(self.stride) <= self.pitch()
+    }
+
+    /// Calls `visit(first index in the plane, index in the phase, count)` for the runs of the plane that lie in the
+    /// phase of (row, column); consecutive values of a run are `stride` apart in the plane.
+    #[inline(always)]
+    fn for_each_run(&self, (row, column): (usize, usize), mut visit: impl FnMut(usize, usize, usize)) {
+        let ((height, width), stride, pitch) = (self.input, self.stride, self.pitch());
+        // The first column at or behind the padding, and how many there are.
+        let first = self.left.saturating_sub(column).div_ceil(stride);
+        let x = first * stride + column - self.left;
+        let count = width.saturating_sub(x).div_ceil(stride).min(pitch.saturating_sub(first));
+        for line in self.top.saturating_sub(row).div_ceil(stride)..self.lines() {
+            let y = line * stride + row - self.top;
+            if y >= height {
+                break;
             }
+            visit(y * width + x, line * pitch + first, count);
         }
     }
 }
 
-/// `out = plane * kernel`; `scratch` has [`Plane::scratch`] values and is overwritten.
-pub(super) fn forward<T: Real>(p: &Plane, plane: &[T], kernel: &[T], scratch: &mut [T], out: &mut [T]) {
-    scratch.fill(T::zero());
-    p.for_each_value(|from, to| scratch[to] = plane[from]);
-    dispatch(Forward { p, kernel, scratch, out });
+/// `out = finish(plane * kernel)`; writes all of `out`.
+pub(super) fn forward<T: Real>(
+    p: &Plane,
+    plane: &[T],
+    kernel: &[T],
+    scratch: &mut Scratch<T>,
+    out: &mut [MaybeUninit<T>],
+    finish: impl Fn(T) -> T,
+) {
+    dispatch(Forward { p, plane, kernel, scratch, out, finish });
 }
 
-/// `plane += transposed convolution of gradient`; `scratch` as in [`forward`].
-pub(super) fn backward<T: Real>(p: &Plane, gradient: &[T], kernel: &[T], scratch: &mut [T], plane: &mut [T]) {
-    scratch.fill(T::zero());
-    dispatch(Backward { p, kernel, gradient, scratch: &mut *scratch });
-    p.for_each_value(|to, from| plane[to] += scratch[from]);
+/// The plane's gradient from that of the result, which passes through `mask(gradient, result)` first; writes all of
+/// `plane`.
+pub(super) fn backward<T: Real>(
+    p: &Plane,
+    (gradient, result): (&[T], &[T]),
+    kernel: &[T],
+    scratch: &mut Scratch<T>,
+    plane: &mut [MaybeUninit<T>],
+    mask: impl Fn(T, T) -> T,
+) {
+    dispatch(Backward { p, gradient, result, kernel, scratch, plane, mask });
 }
 
-/// `kernel += correlation of plane and gradient`; `scratch` as in [`forward`].
-pub(super) fn backward_kernel<T: Real>(p: &Plane, plane: &[T], gradient: &[T], scratch: &mut [T], kernel: &mut [T]) {
-    scratch.fill(T::zero());
-    p.for_each_value(|from, to| scratch[to] = plane[from]);
-    for i in 0..p.kernel.0 {
-        for j in 0..p.kernel.1 {
-            let mut sum = T::zero();
-            for (y, row) in gradient.chunks_exact(p.output.1).enumerate() {
-                let at = p.tap(y, i, j);
-                for (g, x) in row.iter().zip(&scratch[at..]) {
-                    sum += *g * *x;
-                }
+/// `kernel += correlation of plane and gradient`.
+pub(super) fn backward_kernel<T: Real>(
+    p: &Plane,
+    plane: &[T],
+    gradient: &[T],
+    scratch: &mut Scratch<T>,
+    kernel: &mut [T],
+) {
+    dispatch(BackwardKernel { p, plane, gradient, scratch, kernel });
+}
+
+/// `out[p] = sum over taps of weight * values[offset + p]`; `out` is a whole number of blocks.
+#[inline(always)]
+fn correlate<T: Real>(values: &[T], taps: &[(usize, T)], out: &mut [T]) {
+    for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+        let mut sums = [T::zero(); BLOCK];
+        for (offset, weight) in taps {
+            let at = offset + block * BLOCK;
+            let values = &values[at..at + BLOCK];
+            for l in 0..BLOCK {
+                sums[l] += *weight * values[l];
             }
-            kernel[i * p.kernel.1 + j] += sum;
         }
+        out.copy_from_slice(&sums);
     }
 }
 
-/// A loop that is compiled once for every instruction set.
-trait Kernel {
-    fn run(self);
+/// Copies a plane to its padded form.
+#[inline(always)]
+fn fill<T: Real>(p: &Plane, plane: &[T], padded: &mut [T]) {
+    for (row, column) in (0..p.stride * p.stride).map(|i| (i / p.stride, i % p.stride)) {
+        let padded = &mut padded[p.phase(row, column)..];
+        p.for_each_run((row, column), |from, to, count| {
+            let to = &mut padded[to..to + count];
+            match p.stride {
+                1 => to.copy_from_slice(&plane[from..from + count]),
+                2 => to.iter_mut().zip(plane[from..].chunks(2)).for_each(|(to, pair)| *to = pair[0]),
+                step => to.iter_mut().zip(plane[from..].iter().step_by(step)).for_each(|(to, from)| *to = *from),
+            }
+        });
+    }
 }
 
-struct Forward<'a, T> {
+struct Forward<'a, T, F> {
     p: &'a Plane,
+    plane: &'a [T],
     kernel: &'a [T],
-    scratch: &'a [T],
-    out: &'a mut [T],
+    scratch: &'a mut Scratch<T>,
+    out: &'a mut [MaybeUninit<T>],
+    finish: F,
 }
 
-impl<T: Real> Kernel for Forward<'_, T> {
+impl<T: Real, F: Fn(T) -> T> Kernel for Forward<'_, T, F> {
     #[inline(always)]
     fn run(self) {
-        let width = self.p.output.1;
-        for (y, row) in self.out.chunks_exact_mut(width).enumerate() {
-            for (block, out) in row.chunks_mut(LANES).enumerate() {
-                let mut sums = [T::zero(); LANES];
-                for i in 0..self.p.kernel.0 {
-                    for j in 0..self.p.kernel.1 {
-                        let weight = self.kernel[i * self.p.kernel.1 + j];
-                        let at = self.p.tap(y, i, j) + block * LANES;
-                        let x = &self.scratch[at..at + LANES];
-                        for l in 0..LANES {
-                            sums[l] += weight * x[l];
-                        }
-                    }
-                }
-                out.copy_from_slice(&sums[..out.len()]);
+        let (p, Scratch { padded, sums, taps }) = (self.p, self.scratch);
+        fill(p, self.plane, padded);
+        taps.clear();
+        taps.extend(p.taps(self.kernel).map(|((row, column, offset), w)| (p.phase(row, column) + offset, w)));
+        let sums = &mut sums[..(p.output.0 * p.pitch()).next_multiple_of(BLOCK)];
+        correlate(padded, taps, sums);
+        for (out, sums) in self.out.chunks_exact_mut(p.output.1).zip(sums.chunks_exact(p.pitch())) {
+            for (out, sum) in out.iter_mut().zip(sums) {
+                out.write((self.finish)(*sum));
             }
         }
     }
 }
 
-struct Backward<'a, T> {
+struct Backward<'a, T, F> {
     p: &'a Plane,
-    kernel: &'a [T],
     gradient: &'a [T],
-    scratch: &'a mut [T],
+    result: &'a [T],
+    kernel: &'a [T],
+    scratch: &'a mut Scratch<T>,
+    plane: &'a mut [MaybeUninit<T>],
+    mask: F,
 }
 
-impl<T: Real> Kernel for Backward<'_, T> {
+impl<T: Real, F: Fn(T, T) -> T> Kernel for Backward<'_, T, F> {
     #[inline(always)]
     fn run(self) {
-        let width = self.p.output.1;
-        for (y, row) in self.gradient.chunks_exact(width).enumerate() {
-            for i in 0..self.p.kernel.0 {
-                for j in 0..self.p.kernel.1 {
-                    let weight = self.kernel[i * self.p.kernel.1 + j];
-                    let at = self.p.tap(y, i, j);
-                    for (x, g) in self.scratch[at..at + width].iter_mut().zip(row) {
-                        *x += weight * *g;
+        let (p, Scratch { padded, sums, taps }) = (self.p, self.scratch);
+        let (width, front) = (p.output.1, p.reach());
+        let rows = self.gradient.chunks_exact(width).zip(self.result.chunks_exact(width));
+        for ((gradient, result), padded) in rows.zip(padded[front..].chunks_exact_mut(p.pitch())) {
+            for ((padded, gradient), result) in padded.iter_mut().zip(gradient).zip(result) {
+                *padded = (self.mask)(*gradient, *result);
+            }
+        }
+        if !p.covers() {
+            self.plane.fill(MaybeUninit::new(T::zero()));
+        }
+        for phase in (0..p.stride * p.stride).map(|i| (i / p.stride, i % p.stride)) {
+            taps.clear();
+            let here = p.taps(self.kernel).filter(|((row, column, _), _)| (*row, *column) == phase);
+            // A run moved forward by its offset is read that much earlier; what it reads between rows is zero.
+            taps.extend(here.map(|((.., offset), w)| (front - offset, w)));
+            correlate(padded, taps, sums);
+            p.for_each_run(phase, |to, from, count| {
+                let sums = &sums[from..from + count];
+                match p.stride {
+                    1 => self.plane[to..to + count].iter_mut().zip(sums).for_each(|(to, sum)| _ = to.write(*sum)),
+                    step => {
+                        let to = self.plane[to..].iter_mut().step_by(step);
+                        to.zip(sums).for_each(|(to, sum)| _ = to.write(*sum));
                     }
                 }
-            }
+            });
         }
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-fn dispatch(kernel: impl Kernel) {
-    #[target_feature(enable = "avx512f")]
-    fn avx512(kernel: impl Kernel) {
-        kernel.run();
-    }
-    #[target_feature(enable = "avx2")]
-    fn avx2(kernel: impl Kernel) {
-        kernel.run();
-    }
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has AVX-512F, the only requirement of the function.
-        unsafe { avx512(kernel) }
-    } else if is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, the only requirement of the function.
-        unsafe { avx2(kernel) }
-    } else {
-        kernel.run();
-    }
+struct BackwardKernel<'a, T> {
+    p: &'a Plane,
+    plane: &'a [T],
+    gradient: &'a [T],
+    scratch: &'a mut Scratch<T>,
+    kernel: &'a mut [T],
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-fn dispatch(kernel: impl Kernel) {
-    kernel.run();
+impl<T: Real> Kernel for BackwardKernel<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let (p, Scratch { padded, sums, .. }) = (self.p, self.scratch);
+        fill(p, self.plane, padded);
+        sums.fill(T::zero());
+        for (row, gradient) in sums.chunks_exact_mut(p.pitch()).zip(self.gradient.chunks_exact(p.output.1)) {
+            row[..p.output.1].copy_from_slice(gradient);
+        }
+        let gradient = &sums[..(p.output.0 * p.pitch()).next_multiple_of(BLOCK)];
+        for (t, out) in self.kernel.iter_mut().enumerate() {
+            let (row, column, offset) = p.tap(t / p.kernel.1, t % p.kernel.1);
+            let values = &padded[p.phase(row, column) + offset..][..gradient.len()];
+            let mut lanes = [T::zero(); BLOCK];
+            for (g, x) in gradient.chunks_exact(BLOCK).zip(values.chunks_exact(BLOCK)) {
+                for l in 0..BLOCK {
+                    lanes[l] += g[l] * x[l];
+                }
+            }
+            *out += lanes.into_iter().sum();
+        }
+    }
 }

@@ -8,11 +8,14 @@ pub mod pool;
 pub mod resize;
 
 mod depthwise;
+pub(crate) mod product;
+pub(crate) mod vector;
 
 #[cfg(test)]
 pub(crate) mod check;
 
 pub use activation::Activation;
+pub(crate) use conv::conv2d_input_gradient;
 pub use conv::{Conv2d, Padding, conv2d};
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Tensor, WithDType};
