@@ -121,7 +121,7 @@ mod tests {
         let [left, middle, right] = [2, 81, 160].map(|x| out.get_pixel(x, 30).0);
         assert!(left[2] > left[0] + 50, "{left:?}");
         assert!(right[0] > right[2] + 50, "{right:?}");
-        assert_eq!(middle, [140, 140, 140]);
+        assert!(middle.iter().all(|v| v.abs_diff(140) <= 3), "{middle:?}");
     }
 
     #[test]

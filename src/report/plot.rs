@@ -97,8 +97,7 @@ pub(super) fn fitted(text: &str, pixels: u32, width: i32) -> String {
 pub(super) fn svg(width: i32, height: i32, draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<String> {
     let mut out = String::new();
     {
-        let root =
-            SVGBackend::with_string(&mut out, (width.max(1) as u32, height.max(1) as u32)).into_drawing_area();
+        let root = SVGBackend::with_string(&mut out, (width.max(1) as u32, height.max(1) as u32)).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
         draw(&root)?;
         root.present().map_err(failed)?;

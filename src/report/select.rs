@@ -5,6 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::info::{OF_CEILING, probe_order};
 use super::row::MetricRow;
+use super::table::metric_key;
+
+/// The rows in the order of their keys: sums, and so the last digits of means, depend on the order.
+pub(super) fn by_key(rows: &[MetricRow]) -> Vec<MetricRow> {
+    let mut rows = rows.to_vec();
+    rows.sort_by(|a, b| metric_key(a).cmp(&metric_key(b)));
+    rows
+}
 
 /// One probe in one variant.
 pub(super) type Series<'a> = (&'a str, &'a str);
@@ -59,9 +67,7 @@ pub(super) fn headline<'a>(rows: &'a [MetricRow], metric: &str) -> Vec<&'a Metri
         || rows.iter().filter(|r| r.metric == metric && r.parameter != OF_CEILING && r.estimate.value.is_finite());
     let has_test = of_metric().any(|r| r.split == "test");
     let has_plain = of_metric().any(|r| r.parameter.is_empty());
-    of_metric()
-        .filter(|r| (!has_test || r.split == "test") && (!has_plain || r.parameter.is_empty()))
-        .collect()
+    of_metric().filter(|r| (!has_test || r.split == "test") && (!has_plain || r.parameter.is_empty())).collect()
 }
 
 /// A metric over concepts.
@@ -89,8 +95,7 @@ pub(super) fn summarise(rows: &[&MetricRow]) -> Option<Summary> {
     if means.is_empty() {
         return None;
     }
-    let (mut low, mut high) =
-        means.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), m| (l.min(*m), h.max(*m)));
+    let (mut low, mut high) = means.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), m| (l.min(*m), h.max(*m)));
     if let [row] = rows
         && row.estimate.ci_low.is_finite()
         && row.estimate.ci_high.is_finite()
@@ -127,7 +132,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
         // The tied values hold the places from `below` on; each gets the middle of them.
         let below = values.iter().filter(|v| **v < values[tied[0]]).count();
         for i in tied {
-            out[*i] = below as f64 + (tied.len() as f64 + 1.0) / 2.0;
+            out[*i] = below as f64 + f64::midpoint(tied.len() as f64, 1.0);
         }
     }
     out

@@ -234,7 +234,11 @@ mod tests {
     #[test]
     fn csv_is_sorted_and_leaves_undefined_numbers_empty() {
         let text = String::from_utf8(metrics_csv(&two_rows()).unwrap()).unwrap();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        study,model,layer,concept,probe,variant,seed,split,metric,parameter,value,ci_low,ci_high,null,null_kind,n,higher_is_better
+        demo,resnet50,layer2,"a ""b"", c",fp,ti,1,test,seg_iou,of_ceiling,,,,,"",400,true
+        demo,resnet50,layer3,red,classifier,full,1,test,accuracy,"",0.9,,,0.5,chance,400,true
+        "#);
     }
 
     #[test]
@@ -251,7 +255,10 @@ mod tests {
     fn an_empty_table_has_its_columns() {
         assert_eq!(read_metrics_parquet(&metrics_parquet(&[]).unwrap()).unwrap(), []);
         let text = String::from_utf8(metrics_csv(&[]).unwrap()).unwrap();
-        assert!(text.starts_with("study,model,layer,concept,probe,variant,seed,split,metric,parameter,value,"), "{text}");
+        assert!(
+            text.starts_with("study,model,layer,concept,probe,variant,seed,split,metric,parameter,value,"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -280,6 +287,31 @@ mod tests {
         samples.reverse();
         let two = pool(2).install(|| write(&rows, &samples));
         assert!(one == two);
+    }
+
+    /// Prints a digest of the tables, for the next test's child processes.
+    #[test]
+    #[ignore = "run by `bytes_do_not_depend_on_polars_threads`"]
+    fn print_digest() {
+        let rows = demo::rows();
+        let bytes = [metrics_parquet(&rows).unwrap(), metrics_csv(&rows).unwrap()].concat();
+        println!("digest={}", blake3::hash(&bytes));
+    }
+
+    #[test]
+    fn bytes_do_not_depend_on_polars_threads() {
+        // Polars sizes its pool once a process, hence a process for each size.
+        let digest = |threads: &str| {
+            let output = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["report::table::tests::print_digest", "--exact", "--ignored", "--nocapture"])
+                .env("POLARS_MAX_THREADS", threads)
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let at = text.find("digest=").unwrap_or_else(|| panic!("no digest in {text}"));
+            text[at..at + 71].to_owned()
+        };
+        assert_eq!(digest("1"), digest("2"));
     }
 
     #[test]

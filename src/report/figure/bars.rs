@@ -139,7 +139,10 @@ fn legend(drawn: &[Series<'_>]) -> Vec<(String, Option<String>)> {
     let mut probes: Vec<&str> = drawn.iter().map(|s| s.0).collect();
     probes.dedup();
     let mut entries: Vec<_> = probes.iter().map(|p| (probe_label(p).to_owned(), Some((*p).to_owned()))).collect();
-    entries.push(("pale, outlined: ti   ·   whisker: lowest to highest concept   ·   black mark: null level".to_owned(), None));
+    entries.push((
+        "pale, outlined: ti   ·   whisker: lowest to highest concept   ·   black mark: null level".to_owned(),
+        None,
+    ));
     entries
 }
 

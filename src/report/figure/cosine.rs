@@ -4,8 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::super::info::probe_label;
-use super::super::plot::{Area, INK, MUTED, block, bold, fitted, mix, short_number, svg, text, text_width, write};
 use super::super::page::CosineMatrix;
+use super::super::plot::{Area, INK, MUTED, block, bold, fitted, mix, short_number, svg, text, text_width, write};
 use super::super::select::natural;
 use crate::error::Result;
 
@@ -20,8 +20,7 @@ const POSITIVE: RGBColor = RGBColor(178, 24, 43);
 
 /// The figure of one layer, or none without a matrix.
 pub(super) fn draw(matrices: &[CosineMatrix], layer: &str) -> Result<Option<String>> {
-    let mut own: Vec<&CosineMatrix> =
-        matrices.iter().filter(|m| m.layer == layer && !m.names.is_empty()).collect();
+    let mut own: Vec<&CosineMatrix> = matrices.iter().filter(|m| m.layer == layer && !m.names.is_empty()).collect();
     own.sort_by(|a, b| natural(&a.concept, &b.concept).then_with(|| a.variant.cmp(&b.variant)));
     let Some(most) = own.iter().map(|m| m.names.len() as i32).max() else {
         return Ok(None);

@@ -5,6 +5,8 @@ mod cosine;
 mod scatter;
 mod trace;
 
+pub(super) use scatter::correlation;
+
 use super::page::Page;
 use super::select;
 use crate::error::Result;
@@ -17,11 +19,12 @@ use crate::error::Result;
 /// When a figure cannot be drawn.
 pub fn figures(page: &Page<'_>) -> Result<Vec<(String, String)>> {
     let mut all = Vec::new();
-    if let Some(svg) = bars::draw(page.rows)? {
+    let rows = &select::by_key(page.rows);
+    if let Some(svg) = bars::draw(rows)? {
         all.push(("bars.svg".to_owned(), svg));
     }
-    for (i, layer) in select::layers(page.rows).iter().enumerate() {
-        if let Some(svg) = scatter::draw(page.rows, layer)? {
+    for (i, layer) in select::layers(rows).iter().enumerate() {
+        if let Some(svg) = scatter::draw(rows, layer)? {
             all.push((format!("scatter-{}.svg", i + 1), svg));
         }
     }

@@ -114,7 +114,10 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 
 /// A round step that gives about five labels.
 fn step(low: f64, high: f64) -> f64 {
-    [0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0].into_iter().find(|s| (high - low) / s <= 6.0).unwrap_or((high - low) / 5.0)
+    [0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0]
+        .into_iter()
+        .find(|s| (high - low) / s <= 6.0)
+        .unwrap_or((high - low) / 5.0)
 }
 
 fn draw_panel(root: &Area<'_>, panel: &Panel<'_>, (left, top): (i32, i32)) -> Result<()> {
