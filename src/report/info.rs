@@ -78,7 +78,7 @@ pub const METRICS: &[MetricInfo] = &[
     metric(
         "hard_h3",
         "Hard accuracy H3 (counterfactual)",
-        "H3 counterfactual",
+        "H3 edited",
         "Balanced accuracy after an edit that takes the concept away or brings it in and leaves the rest alone.",
     ),
     metric("hard_gap_h1", "Gap to H1", "gap H1", "Accuracy minus H1, with a paired interval."),

@@ -18,7 +18,7 @@ const WIDTH: i32 = 1180;
 const LEFT: i32 = 52;
 const RIGHT: i32 = 12;
 const TITLE: i32 = 34;
-const PLOT: i32 = 190;
+const PLOT: i32 = 220;
 const BELOW: i32 = 40;
 
 /// One group of bars: a metric and the value of each probe.

@@ -108,7 +108,11 @@ fn draw_head(root: &Area<'_>, layer: &str, drawn: &[Series<'_>]) -> Result<()> {
 /// The range of the values with some room, in steps of a tenth.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-    let (low, high) = ((low * 10.0 - 0.3).floor() / 10.0, (high * 10.0 + 0.3).ceil() / 10.0);
+    // No room is left beyond 0 and 1 where no value goes there: most metrics end at them.
+    let down = if low >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
+    let up = if high <= 1.0 { 1.0 } else { f64::INFINITY };
+    let (low, high) =
+        (((low * 10.0 - 0.3).floor() / 10.0).max(down), ((high * 10.0 + 0.3).ceil() / 10.0).min(up));
     if high - low < 0.2 { (low - 0.1, high + 0.1) } else { (low, high) }
 }
 

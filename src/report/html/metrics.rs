@@ -52,6 +52,8 @@ struct Line {
     variant: String,
     null_probe: bool,
     cells: Vec<Cell>,
+    /// Why some of the cells are not defined.
+    reason: String,
 }
 
 /// One number of the short table.
@@ -62,6 +64,8 @@ struct Cell {
     null: String,
     /// The interval includes the null level.
     at_null: bool,
+    undefined: bool,
+    #[serde(skip)]
     reason: String,
 }
 
@@ -158,13 +162,15 @@ fn lines(refusals: &[Refusal], rows: &[MetricRow], shown: &[&str]) -> Vec<Line> 
                 let asked = of_concept().find(|r| r.metric == *metric && r.probe == *probe && r.variant == *variant);
                 cell(refusals, &values, asked)
             };
+            let cells: Vec<Cell> = shown.iter().zip(&picked).map(cell).collect();
             out.push(Line {
+                reason: cells.iter().map(|c| c.reason.as_str()).find(|r| !r.is_empty()).unwrap_or_default().to_owned(),
                 concept: concept.to_owned(),
                 span: (i == 0).then_some(all.len()),
                 probe: probe_label(probe).to_owned(),
                 variant: (*variant).to_owned(),
                 null_probe: is_null(probe),
-                cells: shown.iter().zip(&picked).map(cell).collect(),
+                cells,
             });
         }
     }
@@ -174,7 +180,7 @@ fn lines(refusals: &[Refusal], rows: &[MetricRow], shown: &[&str]) -> Vec<Line> 
 fn cell(refusals: &[Refusal], rows: &[&MetricRow], asked: Option<&MetricRow>) -> Cell {
     let Some(summary) = summarise(rows) else {
         let Some(row) = asked else { return Cell::default() };
-        return Cell { value: "n/a".to_owned(), reason: reason(refusals, row), ..Cell::default() };
+        return Cell { value: "n/a".to_owned(), undefined: true, reason: reason(refusals, row), ..Cell::default() };
     };
     let null = summary.null.map(|n| format!("null {}", short_number(n))).unwrap_or_default();
     let value = short_number(summary.mean);
@@ -183,7 +189,7 @@ fn cell(refusals: &[Refusal], rows: &[&MetricRow], asked: Option<&MetricRow>) ->
         return Cell { value, interval, null, ..Cell::default() };
     };
     let e = &row.estimate;
-    Cell { value, interval: bounds(e, short_number), null, at_null: includes_null(e), reason: String::new() }
+    Cell { value, interval: bounds(e, short_number), null, at_null: includes_null(e), ..Cell::default() }
 }
 
 fn includes_null(e: &Estimate) -> bool {
