@@ -1,0 +1,350 @@
+//! Made-up numbers and pictures for the tests of this module.
+
+use image::{Rgb, RgbImage};
+
+use super::page::{ConceptCount, CosineMatrix, Overlay, Page, Refusal, RenderingFigure, Trace};
+use super::row::{MetricRow, SampleRow};
+use super::{overlay, png};
+use crate::dataset::Mask;
+use crate::metric::Estimate;
+
+const LAYERS: [&str; 2] = ["layer2", "layer3"];
+const CONCEPTS: [&str; 4] = ["circle", "red", "striped", "triangle"];
+const PROBES: [&str; 7] = ["classifier", "pattern", "segmentation", "fp", "cured", "random", "permuted"];
+
+/// A row without interval and null.
+pub(super) fn row(layer: &str, concept: &str, probe: &str, variant: &str, metric: &str, value: f64) -> MetricRow {
+    let nan = f64::NAN;
+    MetricRow {
+        study: "demo".to_owned(),
+        model: "resnet50".to_owned(),
+        layer: layer.to_owned(),
+        concept: concept.to_owned(),
+        probe: probe.to_owned(),
+        variant: variant.to_owned(),
+        seed: 1,
+        split: "test".to_owned(),
+        metric: metric.to_owned(),
+        parameter: String::new(),
+        estimate: Estimate { value, ci_low: nan, ci_high: nan, null: nan, null_kind: String::new(), n: 400 },
+        higher_is_better: metric != "flip_rate",
+    }
+}
+
+/// The n-th of many scores.
+pub(super) fn sample_row(n: u32) -> SampleRow {
+    SampleRow {
+        layer: "layer3".to_owned(),
+        concept: "red".to_owned(),
+        probe: "classifier".to_owned(),
+        variant: "full".to_owned(),
+        sample: format!("{:08x}", n.wrapping_mul(2_654_435_761)),
+        name: format!("{n:06}"),
+        split: "test".to_owned(),
+        present: n.is_multiple_of(2),
+        score: if n == 7 { f64::NAN } else { wave(f64::from(n)) },
+    }
+}
+
+/// Something irregular in [-1, 1] that is the same on every machine to the last shown digit.
+fn wave(x: f64) -> f64 {
+    (x * 12.9898).sin()
+}
+
+/// Mean level of a probe by metric: accurate probes that rest on company lose under H3.
+fn level(probe: &str, metric: &str) -> f64 {
+    let null = matches!(probe, "random" | "permuted");
+    match metric {
+        _ if null && matches!(metric, "seg_iou" | "direction_cosine" | "seed_stability") => 0.08,
+        "icc" if null => 0.42,
+        _ if null => 0.5,
+        "accuracy" | "auroc" | "sensitivity" | "specificity" => {
+            if probe == "fp" {
+                0.74
+            } else {
+                0.9
+            }
+        }
+        "hard_h1" => 0.47,
+        "hard_h2" => 0.72,
+        "hard_h3" => {
+            if probe == "segmentation" {
+                0.83
+            } else {
+                0.6
+            }
+        }
+        "seg_auroc" => {
+            if probe == "segmentation" {
+                0.93
+            } else {
+                0.71
+            }
+        }
+        "seg_iou" => {
+            if probe == "segmentation" {
+                0.55
+            } else {
+                0.24
+            }
+        }
+        "icc" => 0.8,
+        _ => 0.45,
+    }
+}
+
+/// A complete table of two layers, four concepts, seven probes and two variants.
+pub(super) fn rows() -> Vec<MetricRow> {
+    let metrics = [
+        "accuracy",
+        "auroc",
+        "hard_h1",
+        "hard_h2",
+        "hard_h3",
+        "seg_auroc",
+        "seg_iou",
+        "seg_pointing",
+        "icc",
+        "direction_cosine",
+        "seed_stability",
+    ];
+    let mut out = Vec::new();
+    for layer in LAYERS {
+        for concept in CONCEPTS {
+            for probe in PROBES {
+                for variant in ["full", "ti"] {
+                    for metric in metrics {
+                        let x = out.len() as f64;
+                        let ti = if variant == "ti" && metric != "accuracy" { 0.06 } else { 0.0 };
+                        let value = (level(probe, metric) + ti + 0.07 * wave(x)).clamp(-1.0, 1.0);
+                        out.push(estimated(row(layer, concept, probe, variant, metric, value)));
+                    }
+                    extras(&mut out, layer, concept, probe, variant);
+                }
+            }
+        }
+    }
+    // A metric that could not be measured, and one behind a refusal.
+    for row in out.iter_mut().filter(|r| r.concept == "striped" && r.metric.starts_with("seg_")) {
+        undefine(row, 0);
+    }
+    for row in out.iter_mut().filter(|r| r.concept == "circle" && r.probe == "cured") {
+        undefine(row, 31);
+    }
+    out
+}
+
+fn undefine(row: &mut MetricRow, n: usize) {
+    let nan = f64::NAN;
+    row.estimate = Estimate { value: nan, ci_low: nan, ci_high: nan, null: nan, null_kind: String::new(), n };
+}
+
+fn estimated(mut row: MetricRow) -> MetricRow {
+    let e = &mut row.estimate;
+    let half = 0.045;
+    (e.ci_low, e.ci_high) = ((e.value - half).max(-1.0), (e.value + half).min(1.0));
+    let (null, kind) = match row.metric.as_str() {
+        "accuracy" | "auroc" | "hard_h1" | "hard_h2" | "hard_h3" => (0.5, "chance"),
+        "seg_auroc" => (0.52, "random direction"),
+        "seg_iou" => (0.09, "random direction"),
+        "seg_pointing" => (0.12, "mean mask area"),
+        "direction_cosine" => (0.0, "random direction"),
+        _ => (f64::NAN, ""),
+    };
+    (e.null, e.null_kind) = (null, kind.to_owned());
+    row
+}
+
+/// Rows that only some probes have.
+fn extras(out: &mut Vec<MetricRow>, layer: &str, concept: &str, probe: &str, variant: &str) {
+    let find =
+        |m: &str, rows: &[MetricRow]| rows.iter().rev().find(|r| r.metric == m).map_or(0.0, |r| r.estimate.value);
+    let gap = find("accuracy", out) - find("hard_h3", out);
+    out.push(estimated(row(layer, concept, probe, variant, "hard_gap_h3", gap)));
+    let mut ceiling = row(layer, concept, probe, variant, "seg_iou", 0.5);
+    ceiling.parameter = "of_ceiling".to_owned();
+    out.push(ceiling);
+    for degrees in [5, 15, 30] {
+        let mut turned = row(layer, concept, probe, variant, "retention", 1.0 - 0.004 * f64::from(degrees));
+        turned.parameter = format!("rotate {degrees}");
+        out.push(turned);
+    }
+    if probe == "fp" {
+        let mut cosine =
+            estimated(row(layer, concept, probe, variant, "cos_classifier", 0.61 + 0.05 * wave(out.len() as f64)));
+        (cosine.estimate.null, cosine.estimate.null_kind) = (0.6, "selection".to_owned());
+        out.push(cosine);
+        out.push(estimated(row(layer, concept, probe, variant, "excess_over_twin", 0.02)));
+        out.push(row(layer, concept, probe, variant, "false_positives", 88.0));
+    }
+    if probe == "classifier" {
+        out.push(row(layer, concept, probe, variant, "gradient_norm", 3.2e-7));
+    }
+}
+
+/// A picture of a bright disc, its mask, and a map that lies `off` pixels beside it.
+fn picture(off: f32) -> Vec<u8> {
+    let side = 64usize;
+    let disc = |x: f32, y: f32| (x - 24.0).hypot(y - 36.0) < 14.0;
+    let image = RgbImage::from_fn(side as u32, side as u32, |x, y| {
+        if disc(x as f32, y as f32) { Rgb([210, 60, 50]) } else { Rgb([200, 205, 190 - (x + y) as u8 / 2]) }
+    });
+    let at = |i: usize| ((i % side) as f32, (i / side) as f32);
+    let map: Vec<f32> = (0..side * side)
+        .map(|i| {
+            let (x, y) = at(i);
+            let bump = |cx: f32, cy: f32| (-((x - cx).powi(2) + (y - cy).powi(2)) / 220.0).exp();
+            bump(24.0 + off, 36.0 - off) - 0.6 * bump(54.0, 12.0)
+        })
+        .collect();
+    let mask = Mask { width: side, height: side, pixels: (0..side * side).map(|i| disc(at(i).0, at(i).1)).collect() };
+    png(&overlay(&image, &map, 1.0, Some(&mask)).unwrap()).unwrap()
+}
+
+fn noise(seed: u64) -> Vec<u8> {
+    let image = RgbImage::from_fn(160, 160, |x, y| {
+        let v = |k: f64| (128.0 + 90.0 * wave(f64::from(x / 10) * k + f64::from(y / 10) * 0.37 + seed as f64)) as u8;
+        Rgb([v(0.11), v(0.23), v(0.31)])
+    });
+    png(&image).unwrap()
+}
+
+fn overlays() -> Vec<Overlay> {
+    let mut out = Vec::new();
+    for layer in LAYERS {
+        for (c, concept) in ["red", "triangle"].iter().enumerate() {
+            for (p, probe) in PROBES.iter().take(5).enumerate() {
+                for outcome in ["true positive", "false positive", "true negative"] {
+                    out.push(Overlay {
+                        layer: layer.to_owned(),
+                        concept: (*concept).to_owned(),
+                        probe: (*probe).to_owned(),
+                        variant: if c == 0 { "full" } else { "ti" }.to_owned(),
+                        outcome: outcome.to_owned(),
+                        sample: format!("test/{concept}/{:05}.png", 17 * p + c),
+                        score: 2.4 - p as f64,
+                        file: format!("maps/{layer}-{concept}-{probe}.png"),
+                        png: picture(p as f32 * 5.0),
+                    });
+                }
+            }
+        }
+    }
+    out
+}
+
+fn renderings() -> Vec<RenderingFigure> {
+    let mut out = Vec::new();
+    for concept in ["red", "triangle"] {
+        for (role, seed) in [("cav", 1), ("cav", 2), ("cav", 3), ("negative", 1), ("random", 1)] {
+            out.push(RenderingFigure {
+                layer: "layer3".to_owned(),
+                concept: concept.to_owned(),
+                probe: "classifier".to_owned(),
+                variant: "full".to_owned(),
+                role: role.to_owned(),
+                seed,
+                score: 12.5 - seed as f64,
+                percentile: (role == "cav").then_some(99.0),
+                note: (role == "random").then(|| "stopped before it settled".to_owned()),
+                file: format!("maximisation/{concept}-{role}-{seed}.png"),
+                png: noise(seed + role.len() as u64),
+            });
+        }
+    }
+    out
+}
+
+fn cosines() -> Vec<CosineMatrix> {
+    let names: Vec<String> = PROBES.iter().take(6).map(|p| (*p).to_owned()).collect();
+    let value = |i: usize, j: usize| match (i, j) {
+        _ if i == j => 1.0,
+        (4, 3) | (3, 4) => f64::NAN,
+        _ => 0.5 * wave((i * j + i + j) as f64) + 0.2,
+    };
+    let values: Vec<Vec<f64>> = (0..6).map(|i| (0..6).map(|j| value(i, j)).collect()).collect();
+    let matrix = |layer: &str, concept: &str| CosineMatrix {
+        layer: layer.to_owned(),
+        concept: concept.to_owned(),
+        variant: "full".to_owned(),
+        names: names.clone(),
+        values: values.clone(),
+    };
+    LAYERS.iter().flat_map(|l| CONCEPTS.iter().map(|c| matrix(l, c))).collect()
+}
+
+fn traces() -> Vec<Trace> {
+    let values = |k: f32| (0..512).map(|i| k * (1.0 - (-(i as f32) / 90.0).exp())).collect();
+    [
+        "red, classifier (full), seed 1",
+        "red, turned round",
+        "triangle, classifier (full), seed 1",
+        "random direction",
+        "red, seed 2",
+    ]
+    .iter()
+    .enumerate()
+    .map(|(i, label)| Trace { label: (*label).to_owned(), values: values(3.0 + i as f32) })
+    .collect()
+}
+
+fn counts() -> Vec<ConceptCount> {
+    let mut out = Vec::new();
+    for (i, concept) in CONCEPTS.iter().enumerate() {
+        for (part, size) in [("fit", 1200), ("val", 300), ("test", 500)] {
+            let unknown = if i == 2 { size / 10 } else { 0 };
+            let present = size * (i + 2) / 9;
+            out.push(ConceptCount {
+                concept: (*concept).to_owned(),
+                part: part.to_owned(),
+                present,
+                absent: size - present - unknown,
+                unknown,
+            });
+        }
+    }
+    out
+}
+
+/// A page with something in every section.
+pub(super) fn page(rows: &[MetricRow]) -> Page<'_> {
+    let fact = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    Page {
+        title: "Elements: do the probes mean their names?",
+        about: "Four concepts of generated pictures in two layers of a ResNet50. In this world, red and triangle nearly always come together.",
+        facts: vec![
+            fact("Model", "resnet50"),
+            fact("Weights", "IMAGENET1K_V2 · 5fd9a01c"),
+            fact("Dataset", "elements, world E2"),
+            fact("Samples", "2,000"),
+            fact("Layers", "layer2, layer3"),
+            fact("Probes", "classifier, pattern, segmentation, fp, cured"),
+            fact("Seed", "1"),
+            fact("Device", "cpu, 2 threads"),
+            fact("cavern", "0.1.0"),
+        ],
+        study_text: "name = \"demo\"\nseed = 1\n\n[model]\nname = \"resnet50\"\nlayers = [\"layer2\", \"layer3\"]\n"
+            .to_owned(),
+        counts: counts(),
+        refusals: LAYERS
+            .iter()
+            .map(|layer| Refusal {
+                layer: (*layer).to_owned(),
+                variant: "full".to_owned(),
+                concept: "circle".to_owned(),
+                probe: "cured".to_owned(),
+                reason: "not enough false positives: 31 found, 50 needed".to_owned(),
+            })
+            .collect(),
+        rows,
+        overlays: overlays(),
+        renderings: renderings(),
+        cosines: cosines(),
+        traces: traces(),
+        skipped: vec![
+            fact("images/000412.png", "truncated PNG"),
+            fact("masks/000533.png", "mask is 128 x 64, picture 128 x 128"),
+        ],
+        notes: vec!["Made-up numbers: this page only shows the layout.".to_owned()],
+    }
+}

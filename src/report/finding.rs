@@ -1,0 +1,327 @@
+//! What the numbers allow to be said, in sentences computed from the rows.
+//!
+//! A sentence names a difference only where its 95 % interval leaves zero (or the null level) out; everything else is
+//! given as a number without a verdict.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::figure::correlation;
+use super::info::{is_null, metric_short, probe_label};
+use super::plot::short_number;
+use super::row::MetricRow;
+use super::select::{headline, layers, natural, series, summarise};
+use crate::metric::Estimate;
+
+/// The classifier's accuracy on ordinary and on hard samples, for one concept.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Gap {
+    /// The concept.
+    pub concept: String,
+    /// Layer and variant: those with the classifier's highest accuracy.
+    pub place: String,
+    /// Accuracy on ordinary test samples.
+    pub normal: String,
+    /// Accuracy on hard samples.
+    pub hard: String,
+    /// Their difference; empty where it was not measured.
+    pub difference: String,
+    /// What may be said of it.
+    pub reading: String,
+    /// Whether the difference is above zero with its whole interval.
+    pub lower: bool,
+}
+
+/// A sentence with the subject it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The subject.
+    pub about: String,
+    /// The sentence.
+    pub text: String,
+}
+
+/// Everything the findings section shows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Findings {
+    /// Short name of the hard accuracy that the gaps are about; empty without one.
+    pub hard: String,
+    /// One line a concept.
+    pub gaps: Vec<Gap>,
+    /// The sentences.
+    pub sentences: Vec<Finding>,
+}
+
+/// Computes the findings of a table.
+pub fn findings(rows: &[MetricRow]) -> Findings {
+    let (hard, gaps) = gaps(rows);
+    let mut sentences = Vec::new();
+    sentences.extend(gap_sentence(hard, &gaps));
+    sentences.extend(layers(rows).into_iter().filter_map(|layer| leaders(rows, layer)));
+    sentences.extend(layers(rows).into_iter().filter_map(|layer| correlations(rows, layer)));
+    sentences.extend(maps(rows));
+    sentences.extend(fp_cosine(rows));
+    sentences.extend(fp_excess(rows));
+    sentences.extend(undefined(rows));
+    Findings { hard: if gaps.is_empty() { String::new() } else { metric_short(hard).to_owned() }, gaps, sentences }
+}
+
+/// A value with its interval.
+pub(super) fn interval(e: &Estimate) -> String {
+    if !e.value.is_finite() {
+        return "n/a".to_owned();
+    }
+    if e.ci_low.is_finite() && e.ci_high.is_finite() {
+        return format!("{} [{}, {}]", short_number(e.value), short_number(e.ci_low), short_number(e.ci_high));
+    }
+    short_number(e.value)
+}
+
+fn above(e: &Estimate, level: f64) -> bool {
+    e.ci_low.is_finite() && level.is_finite() && e.ci_low > level
+}
+
+fn below(e: &Estimate, level: f64) -> bool {
+    e.ci_high.is_finite() && level.is_finite() && e.ci_high < level
+}
+
+/// The gaps by concept, to counterfactual samples where those were measured, else to context-matched ones. Mined
+/// samples (H1) are left out: the classifier fails on them by construction.
+fn gaps(rows: &[MetricRow]) -> (&'static str, Vec<Gap>) {
+    for (hard, gap) in [("hard_h3", "hard_gap_h3"), ("hard_h2", "hard_gap_h2")] {
+        let found = gaps_to(rows, hard, gap);
+        if !found.is_empty() {
+            return (hard, found);
+        }
+    }
+    ("hard_h3", Vec::new())
+}
+
+fn gaps_to(rows: &[MetricRow], hard: &str, gap: &str) -> Vec<Gap> {
+    let classifier = |m: &str| headline(rows, m).into_iter().filter(|r| r.probe == "classifier").collect::<Vec<_>>();
+    let (hards, differences) = (classifier(hard), classifier(gap));
+    let mut best: BTreeMap<&str, &MetricRow> = BTreeMap::new();
+    for row in classifier("accuracy") {
+        let kept = best.entry(&row.concept).or_insert(row);
+        if row.estimate.value > kept.estimate.value {
+            *kept = row;
+        }
+    }
+    let mut out: Vec<Gap> = best
+        .values()
+        .filter_map(|normal| {
+            let same = |r: &&&MetricRow| {
+                (&r.study, &r.model, &r.layer, &r.concept, &r.variant, r.seed)
+                    == (&normal.study, &normal.model, &normal.layer, &normal.concept, &normal.variant, normal.seed)
+            };
+            let difference = differences.iter().find(same).map(|r| &r.estimate);
+            Some(gap_of(normal, &hards.iter().find(same)?.estimate, difference))
+        })
+        .collect();
+    out.sort_by(|a, b| natural(&a.concept, &b.concept));
+    out
+}
+
+fn gap_of(normal: &MetricRow, hard: &Estimate, difference: Option<&Estimate>) -> Gap {
+    let known = difference.filter(|d| d.ci_low.is_finite() && d.ci_high.is_finite());
+    let mut reading = match known {
+        Some(d) if above(d, 0.0) => "lower on hard samples",
+        Some(d) if below(d, 0.0) => "higher on hard samples",
+        Some(_) => "no difference shown",
+        None => "difference has no interval",
+    }
+    .to_owned();
+    if below(hard, hard.null) {
+        reading.push_str("; below chance there");
+    } else if hard.null.is_finite() && hard.ci_low.is_finite() && !above(hard, hard.null) {
+        reading.push_str("; not told apart from chance there");
+    }
+    Gap {
+        concept: normal.concept.clone(),
+        place: format!("{}, {}", normal.layer, normal.variant),
+        normal: interval(&normal.estimate),
+        hard: interval(hard),
+        difference: difference.map(interval).unwrap_or_default(),
+        reading,
+        lower: known.is_some_and(|d| above(d, 0.0)),
+    }
+}
+
+fn finding(about: impl Into<String>, text: String) -> Finding {
+    Finding { about: about.into(), text }
+}
+
+fn gap_sentence(hard: &str, gaps: &[Gap]) -> Option<Finding> {
+    let lower = gaps.iter().filter(|g| g.lower).count();
+    let kind = if hard == "hard_h3" { "counterfactual samples (H3)" } else { "context-matched samples (H2)" };
+    let text = format!(
+        "For {lower} of {} concepts the classifier's accuracy on {kind} is lower than on ordinary ones, with the whole \
+         interval of the difference above zero.",
+        gaps.len()
+    );
+    (!gaps.is_empty()).then(|| finding("Accuracy and meaning", text))
+}
+
+/// Which probe has the highest mean of each headline metric in a layer.
+fn leaders(rows: &[MetricRow], layer: &str) -> Option<Finding> {
+    let best = |metric: &str| {
+        let picked: Vec<&MetricRow> =
+            headline(rows, metric).into_iter().filter(|r| r.layer == layer && !is_null(&r.probe)).collect();
+        let mut best: Option<((&str, &str), f64, usize)> = None;
+        for s in series(picked.iter().copied()) {
+            let own: Vec<_> = picked.iter().copied().filter(|r| (r.probe.as_str(), r.variant.as_str()) == s).collect();
+            if let Some(summary) = summarise(&own)
+                && best.is_none_or(|b| summary.mean > b.1)
+            {
+                best = Some((s, summary.mean, summary.concepts));
+            }
+        }
+        best.map(|((probe, variant), mean, concepts)| {
+            let who = format!("{} ({variant})", probe_label(probe));
+            format!("{}: {who} {}, {concepts} concepts", metric_short(metric), short_number(mean))
+        })
+    };
+    let parts: Vec<String> =
+        ["accuracy", "hard_h3", "hard_h2", "seg_iou", "icc"].into_iter().filter_map(best).collect();
+    (parts.len() >= 2).then(|| {
+        let text = format!(
+            "Highest mean over concepts by metric: {}. Differences between probes are not tested here.",
+            parts.join("; ")
+        );
+        finding(format!("Leaders in {layer}"), text)
+    })
+}
+
+fn correlations(rows: &[MetricRow], layer: &str) -> Option<Finding> {
+    let parts: Vec<String> = ["hard_h3", "hard_h2", "seg_iou", "icc", "direction_cosine"]
+        .into_iter()
+        .filter_map(|metric| {
+            let (rho, points) = correlation(rows, layer, metric)?;
+            Some(format!("{} {} ({points} points)", metric_short(metric), short_number(rho)))
+        })
+        .collect();
+    (!parts.is_empty()).then(|| {
+        let text = format!(
+            "Rank correlation of accuracy with {}. A description of these points only: several come from one concept \
+             and are not independent.",
+            parts.join(", ")
+        );
+        finding(format!("Does accuracy tell? {layer}"), text)
+    })
+}
+
+/// How often the map of a probe points at the concept better than its null.
+fn maps(rows: &[MetricRow]) -> Option<Finding> {
+    let picked = headline(rows, "seg_auroc");
+    let parts: Vec<String> = series(picked.iter().copied().filter(|r| !is_null(&r.probe)))
+        .into_iter()
+        .filter_map(|(probe, variant)| {
+            let own: Vec<_> = picked
+                .iter()
+                .filter(|r| r.probe == probe && r.variant == variant && r.estimate.null.is_finite())
+                .collect();
+            let better = own.iter().filter(|r| above(&r.estimate, r.estimate.null)).count();
+            (!own.is_empty()).then(|| format!("{} ({variant}) {better} of {}", probe_label(probe), own.len()))
+        })
+        .collect();
+    (!parts.is_empty()).then(|| {
+        let text = format!(
+            "Maps whose pixel AUROC (S1) is above its null with the whole interval, over layers and concepts: {}.",
+            parts.join("; ")
+        );
+        finding("Where the probes look", text)
+    })
+}
+
+fn fp_cosine(rows: &[MetricRow]) -> Option<Finding> {
+    let picked: Vec<&MetricRow> = headline(rows, "cos_classifier").into_iter().filter(|r| r.probe == "fp").collect();
+    let all = summarise(&picked)?;
+    let with_null: Vec<&MetricRow> = picked.iter().copied().filter(|r| r.estimate.null.is_finite()).collect();
+    let text = match summarise(&with_null).and_then(|s| s.null.map(|null| (s.mean, null))) {
+        Some((mean, null)) => {
+            let beyond = with_null.iter().filter(|r| above(&r.estimate, r.estimate.null)).count();
+            format!(
+                "The FP direction has a mean cosine of {} with the classifier; the selection of false positives alone \
+                 gives {} (null). The interval is above that null in {beyond} of {} cases. A cosine at its null says \
+                 nothing about shortcuts.",
+                short_number(mean),
+                short_number(null),
+                with_null.len()
+            )
+        }
+        None => format!(
+            "The FP direction has a mean cosine of {} with the classifier. No selection null was measured beside it, \
+             so the number says nothing about shortcuts.",
+            short_number(all.mean)
+        ),
+    };
+    Some(finding("FP and classifier", text))
+}
+
+fn fp_excess(rows: &[MetricRow]) -> Option<Finding> {
+    let picked = headline(rows, "excess_over_twin");
+    let all = summarise(&picked)?;
+    let beyond = picked.iter().filter(|r| above(&r.estimate, 0.0)).count();
+    let text = format!(
+        "The FP probe's accuracy exceeds that of random directions with the same cosine to the classifier by {} on \
+         average; the interval is above zero in {beyond} of {} cases.",
+        short_number(all.mean),
+        picked.len()
+    );
+    Some(finding("FP and its degraded twin", text))
+}
+
+fn undefined(rows: &[MetricRow]) -> Option<Finding> {
+    let count = rows.iter().filter(|r| !r.estimate.value.is_finite()).count();
+    let text =
+        format!("{count} of {} numbers are not defined; they are shown as n/a and left out of means.", rows.len());
+    (count > 0).then(|| finding("Not defined", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::demo::row;
+    use super::*;
+
+    fn with(mut row: MetricRow, low: f64, high: f64, null: f64) -> MetricRow {
+        (row.estimate.ci_low, row.estimate.ci_high, row.estimate.null) = (low, high, null);
+        row
+    }
+
+    fn gap_rows(low: f64) -> Vec<MetricRow> {
+        vec![
+            with(row("l", "red", "classifier", "full", "accuracy", 0.95), 0.93, 0.97, 0.5),
+            with(row("l", "red", "classifier", "full", "hard_h3", 0.55), 0.48, 0.62, 0.5),
+            with(row("l", "red", "classifier", "full", "hard_gap_h3", 0.40), low, 0.45, 0.0),
+        ]
+    }
+
+    #[test]
+    fn a_gap_is_named_only_where_its_interval_allows() {
+        let sure = findings(&gap_rows(0.35));
+        assert_eq!(sure.gaps[0].reading, "lower on hard samples; not told apart from chance there");
+        assert!(sure.sentences[0].text.starts_with("For 1 of 1 concepts"));
+        let unsure = findings(&gap_rows(-0.05));
+        assert_eq!(unsure.gaps[0].reading, "no difference shown; not told apart from chance there");
+        assert!(unsure.sentences[0].text.starts_with("For 0 of 1 concepts"));
+        assert_eq!(findings(&gap_rows(f64::NAN)).gaps[0].reading.split(';').next(), Some("difference has no interval"));
+    }
+
+    #[test]
+    fn an_fp_cosine_never_stands_without_its_null() {
+        let bare = with(row("l", "red", "fp", "full", "cos_classifier", 0.62), 0.6, 0.64, f64::NAN);
+        assert!(findings(&[bare]).sentences[0].text.contains("No selection null was measured"));
+        let nulled = with(row("l", "red", "fp", "full", "cos_classifier", 0.62), 0.6, 0.64, 0.61);
+        assert!(
+            findings(&[nulled]).sentences[0]
+                .text
+                .contains("gives 0.61 (null). The interval is above that null in 0 of 1")
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_of_nothing() {
+        assert_eq!(findings(&[]), Findings { hard: String::new(), gaps: vec![], sentences: vec![] });
+    }
+}

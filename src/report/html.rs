@@ -1,0 +1,197 @@
+//! The report: one self-contained file that needs neither network nor script.
+
+mod counts;
+mod metrics;
+mod pictures;
+
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment};
+use serde::Serialize;
+
+use super::finding::{Findings, findings};
+use super::info::{METRICS, MetricInfo, PROBES, metric_info};
+use super::page::{Page, Refusal};
+use super::select::by_key;
+use crate::error::{Error, Result};
+
+const TEMPLATE: &str = include_str!("../../reports/report.html");
+const STYLE: &str = include_str!("../../reports/style.css");
+
+/// A name with its one-line explanation.
+#[derive(Debug, Serialize)]
+struct Entry {
+    label: &'static str,
+    name: &'static str,
+    explanation: &'static str,
+}
+
+/// Everything the template names.
+#[derive(Debug, Serialize)]
+struct Context<'a> {
+    style: &'static str,
+    title: &'a str,
+    about: &'a str,
+    facts: &'a [(String, String)],
+    study_text: &'a str,
+    notes: &'a [String],
+    findings: Findings,
+    counts: counts::Counts,
+    refusals: &'a [Refusal],
+    bars: Vec<&'a str>,
+    scatters: Vec<&'a str>,
+    cosines: Vec<&'a str>,
+    traces: Vec<&'a str>,
+    fp_cosines: Vec<metrics::FpCosine>,
+    layers: Vec<metrics::LayerTable>,
+    overlays: Vec<pictures::Layer>,
+    renderings: Vec<pictures::Layer>,
+    skipped: &'a [(String, String)],
+    metrics: Vec<Entry>,
+    probes: Vec<Entry>,
+}
+
+/// Fills the template. `figures` are [`super::figures`] of the same page.
+///
+/// # Errors
+/// When the template cannot be rendered.
+pub fn html(page: &Page<'_>, figures: &[(String, String)]) -> Result<String> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_template("report.html", TEMPLATE).map_err(failed)?;
+    let template = environment.get_template("report.html").map_err(failed)?;
+    let (metrics, probes) = glossary(page);
+    let rows = &by_key(page.rows);
+    let context = Context {
+        style: STYLE,
+        title: page.title,
+        about: page.about,
+        facts: &page.facts,
+        study_text: &page.study_text,
+        notes: &page.notes,
+        findings: findings(rows),
+        counts: counts::counts(&page.counts),
+        refusals: &page.refusals,
+        bars: drawings(figures, "bars"),
+        scatters: drawings(figures, "scatter"),
+        cosines: drawings(figures, "cosine"),
+        traces: drawings(figures, "trace"),
+        fp_cosines: metrics::fp_cosines(rows),
+        layers: metrics::layer_tables(rows, &page.refusals),
+        overlays: pictures::overlays(&page.overlays),
+        renderings: pictures::renderings(&page.renderings),
+        skipped: &page.skipped,
+        metrics,
+        probes,
+    };
+    template.render(Serde(&context)).map_err(failed)
+}
+
+/// The SVG texts of the figures whose names begin so.
+fn drawings<'a>(figures: &'a [(String, String)], start: &str) -> Vec<&'a str> {
+    figures.iter().filter(|(name, _)| name.starts_with(start)).map(|(_, svg)| svg.as_str()).collect()
+}
+
+/// Explanations of the metrics and probes that occur.
+fn glossary(page: &Page<'_>) -> (Vec<Entry>, Vec<Entry>) {
+    let of_metric = |m: &MetricInfo| Entry { label: m.label, name: m.name, explanation: m.explanation };
+    let metrics =
+        METRICS.iter().filter(|m| page.rows.iter().any(|r| metric_info(&r.metric) == Some(m))).map(of_metric).collect();
+    let probes = PROBES
+        .iter()
+        .filter(|p| page.rows.iter().any(|r| r.probe == p.name))
+        .map(|p| Entry { label: p.label, name: p.name, explanation: p.explanation })
+        .collect();
+    (metrics, probes)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
+fn failed(error: minijinja::Error) -> Error {
+    Error::Failure(format!("cannot make the report: {error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{demo, figures};
+    use super::*;
+
+    fn render(page: &Page<'_>) -> String {
+        html(page, &figures(page).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_demo_page_loads_nothing_and_has_only_numbers() {
+        let rows = demo::rows();
+        let page = demo::page(&rows);
+        let text = render(&page);
+        if let Some(path) = std::env::var_os("CAVERN_REPORT_DEMO") {
+            std::fs::write(path, &text).unwrap();
+        }
+        for loading in ["src=\"http", "href=\"http", "src=\"//", "url(", "@import", "<link"] {
+            assert!(!text.contains(loading), "{loading}");
+        }
+        for broken in ["NaN", ">inf", "undefined", "none<"] {
+            assert!(!text.contains(broken), "{broken}");
+        }
+        assert!(text.contains("n/a"));
+    }
+
+    #[test]
+    fn the_same_page_gives_the_same_bytes() {
+        let rows = demo::rows();
+        let mut other = rows.clone();
+        other.reverse();
+        // Not assert_eq, which would print both pages.
+        assert!(render(&demo::page(&rows)) == render(&demo::page(&other)));
+    }
+
+    #[test]
+    fn names_are_escaped_everywhere() {
+        let evil = "<script>alert(1)</script>";
+        let mut rows = demo::rows();
+        for row in &mut rows {
+            for field in
+                [&mut row.study, &mut row.layer, &mut row.model, &mut row.parameter, &mut row.estimate.null_kind]
+            {
+                field.push_str(evil);
+            }
+            row.concept = format!("{}{evil}", row.concept);
+        }
+        let mut page = demo::page(&rows);
+        page.title = evil;
+        page.about = evil;
+        page.study_text = evil.to_owned();
+        page.notes.push(evil.to_owned());
+        page.facts.push((evil.to_owned(), evil.to_owned()));
+        page.skipped.push((evil.to_owned(), evil.to_owned()));
+        page.counts.iter_mut().for_each(|c| c.concept = evil.to_owned());
+        page.refusals.iter_mut().for_each(|r| r.reason = evil.to_owned());
+        page.overlays.iter_mut().for_each(|o| (o.sample, o.layer) = (evil.to_owned(), evil.to_owned()));
+        page.renderings.iter_mut().for_each(|r| r.note = Some(evil.to_owned()));
+        page.cosines.iter_mut().for_each(|m| m.concept = evil.to_owned());
+        page.traces.iter_mut().for_each(|t| t.label = evil.to_owned());
+        let text = render(&page);
+        assert!(!text.contains("<script>alert"));
+        assert!(text.contains("&lt;script&gt;alert"));
+    }
+
+    #[test]
+    fn an_empty_page_is_a_page() {
+        let page = Page {
+            title: "empty",
+            about: "",
+            facts: vec![],
+            study_text: String::new(),
+            counts: vec![],
+            refusals: vec![],
+            rows: &[],
+            overlays: vec![],
+            renderings: vec![],
+            cosines: vec![],
+            traces: vec![],
+            skipped: vec![],
+            notes: vec![],
+        };
+        assert!(figures(&page).unwrap().is_empty());
+        assert!(render(&page).contains("<h1>empty</h1>"));
+    }
+}

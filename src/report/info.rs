@@ -1,0 +1,253 @@
+//! Names and one-line explanations of metrics and probes: the one table that page, figures and docs read.
+
+/// What a metric is called and what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricInfo {
+    /// The name in the `metric` column.
+    pub name: &'static str,
+    /// The name for a heading.
+    pub label: &'static str,
+    /// A name for narrow columns and figure axes.
+    pub short: &'static str,
+    /// What the number says, in one line.
+    pub explanation: &'static str,
+}
+
+/// What a probe is called and how it is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeInfo {
+    /// The name in the `probe` column.
+    pub name: &'static str,
+    /// The name for a heading.
+    pub label: &'static str,
+    /// How the direction is found, in one line.
+    pub explanation: &'static str,
+    /// Whether it has no concept by construction and only shows what chance gives.
+    pub is_null: bool,
+}
+
+/// The parameter that marks a value divided by the best value a map of that grid can reach.
+pub const OF_CEILING: &str = "of_ceiling";
+
+const fn metric(name: &'static str, label: &'static str, short: &'static str, explanation: &'static str) -> MetricInfo {
+    MetricInfo { name, label, short, explanation }
+}
+
+const fn probe(name: &'static str, label: &'static str, explanation: &'static str, is_null: bool) -> ProbeInfo {
+    ProbeInfo { name, label, explanation, is_null }
+}
+
+/// All metrics the suite writes, in the order they are shown.
+pub const METRICS: &[MetricInfo] = &[
+    metric(
+        "accuracy",
+        "Accuracy",
+        "accuracy",
+        "Balanced accuracy on ordinary test samples: the mean of sensitivity and specificity at the probe's own threshold. Chance is 0.5.",
+    ),
+    metric(
+        "auroc",
+        "AUROC",
+        "AUROC",
+        "Probability that a sample with the concept scores higher than one without, whatever the threshold. Chance is 0.5.",
+    ),
+    metric(
+        "sensitivity",
+        "Sensitivity",
+        "sensitivity",
+        "Share of the samples with the concept that score above the threshold.",
+    ),
+    metric(
+        "specificity",
+        "Specificity",
+        "specificity",
+        "Share of the samples without the concept that score below the threshold.",
+    ),
+    metric(
+        "hard_h1",
+        "Hard accuracy H1 (mined)",
+        "H1 mined",
+        "Balanced accuracy on test samples that a vote of reference classifiers gets wrong. Probes like those classifiers fall below 0.5 by construction.",
+    ),
+    metric(
+        "hard_h2",
+        "Hard accuracy H2 (context)",
+        "H2 context",
+        "Balanced accuracy on small or unusually placed positives and on negatives that share the positives' context.",
+    ),
+    metric(
+        "hard_h3",
+        "Hard accuracy H3 (counterfactual)",
+        "H3 edited",
+        "Balanced accuracy after an edit that takes the concept away or brings it in and leaves the rest alone.",
+    ),
+    metric("hard_gap_h1", "Gap to H1", "gap H1", "Accuracy minus H1, with a paired interval."),
+    metric("hard_gap_h2", "Gap to H2", "gap H2", "Accuracy minus H2, with a paired interval."),
+    metric(
+        "hard_gap_h3",
+        "Gap to H3",
+        "gap H3",
+        "Accuracy minus H3, with a paired interval: how much accuracy rests on something that comes with the concept.",
+    ),
+    metric(
+        "seg_auroc",
+        "Segmentation AUROC (S1)",
+        "S1 AUROC",
+        "Probability that a pixel of the concept is higher in the map than another pixel. Chance is 0.5; large easy backgrounds raise it.",
+    ),
+    metric(
+        "seg_iou",
+        "Segmentation IoU (S3)",
+        "S3 IoU",
+        "Overlap of mask and map, the map cut so that both have the same area.",
+    ),
+    metric(
+        "seg_energy",
+        "Energy in the mask (S6)",
+        "S6 energy",
+        "Share of the map's positive part that lies in the mask. Chance is the mask's share of the picture.",
+    ),
+    metric(
+        "seg_pointing",
+        "Pointing game (S7)",
+        "S7 pointing",
+        "Share of the pictures whose highest map value lies in the mask. Chance is the mask's share of the picture.",
+    ),
+    metric(
+        "seg_nra",
+        "Normalised relevance accuracy (S8)",
+        "S8 NRA",
+        "Localisation rescaled so that 0 is chance and 1 is perfect, whatever the mask's size.",
+    ),
+    metric(
+        "false_localisation",
+        "False localisation",
+        "false loc.",
+        "Positive map mass on pictures without the concept, relative to pictures with it.",
+    ),
+    metric(
+        "retention",
+        "Retention (R1)",
+        "R1 retention",
+        "Accuracy on altered pictures divided by accuracy on the originals.",
+    ),
+    metric(
+        "flip_rate",
+        "Flip rate (R2)",
+        "R2 flips",
+        "Share of the pictures whose decision changes when they are altered.",
+    ),
+    metric(
+        "icc",
+        "Score stability (R3)",
+        "R3 stability",
+        "Share of the score's variance that lies between pictures and not between alterations of one picture (ICC).",
+    ),
+    metric(
+        "direction_cosine",
+        "Direction cosine",
+        "direction cos.",
+        "Cosine between the probe and the change of activation that the concept alone makes, mean over pairs. 0 is unrelated.",
+    ),
+    metric(
+        "seed_stability",
+        "Seed stability",
+        "seed stability",
+        "Mean cosine between the directions found with different negatives.",
+    ),
+    metric(
+        "false_positives",
+        "False positives found",
+        "false pos.",
+        "Number of false positives that the FP probe was fitted on. Few of them make its cosine and accuracy unreliable.",
+    ),
+    metric(
+        "cos_classifier",
+        "Cosine with the classifier",
+        "cos. classifier",
+        "Cosine with the classifier probe. For FP it means nothing without its selection null: picking false positives by the classifier's own score already pulls it there.",
+    ),
+    metric(
+        "gradient_norm",
+        "Final gradient norm",
+        "gradient norm",
+        "How far the solver was from its optimum; 0 is exact.",
+    ),
+    metric(
+        "excess_over_twin",
+        "Excess over the degraded twin",
+        "excess over twin",
+        "Accuracy of FP minus that of random directions with the same cosine to the classifier. 0 is what the cosine alone explains.",
+    ),
+];
+
+/// All probes the suite fits, in the order they are shown.
+pub const PROBES: &[ProbeInfo] = &[
+    probe("classifier", "Classifier", "Logistic regression of the label on the activation.", false),
+    probe("pattern", "Pattern", "Difference of the mean activations with and without the concept.", false),
+    probe("segmentation", "Segmentation", "Logistic regression of the mask, position by position.", false),
+    probe("fp", "FP", "The classifier's false positives against its true negatives.", false),
+    probe("cured", "Cured", "The classifier without its component along FP.", false),
+    probe("random", "Random direction", "A random unit vector: what chance gives.", true),
+    probe("permuted", "Permuted labels", "The classifier fitted on shuffled labels: what fitting noise gives.", true),
+];
+
+/// The entry of a metric, or none for a name that is not in the table.
+pub fn metric_info(name: &str) -> Option<&'static MetricInfo> {
+    METRICS.iter().find(|m| m.name == name)
+}
+
+/// The entry of a probe, or none for a name that is not in the table.
+pub fn probe_info(name: &str) -> Option<&'static ProbeInfo> {
+    PROBES.iter().find(|p| p.name == name)
+}
+
+/// A metric's heading; its own name where the table has none.
+pub fn metric_label(name: &str) -> &str {
+    metric_info(name).map_or(name, |m| m.label)
+}
+
+/// A metric's short heading; its own name where the table has none.
+pub fn metric_short(name: &str) -> &str {
+    metric_info(name).map_or(name, |m| m.short)
+}
+
+/// A probe's heading; its own name where the table has none.
+pub fn probe_label(name: &str) -> &str {
+    probe_info(name).map_or(name, |p| p.label)
+}
+
+/// Whether the probe only shows what chance gives.
+pub fn is_null(probe: &str) -> bool {
+    probe_info(probe).is_some_and(|p| p.is_null)
+}
+
+/// Place of a probe in tables and figures; unknown ones come last.
+pub fn probe_order(name: &str) -> usize {
+    PROBES.iter().position(|p| p.name == name).unwrap_or(PROBES.len())
+}
+
+/// Place of a metric in tables; unknown ones come last.
+pub fn metric_order(name: &str) -> usize {
+    METRICS.iter().position(|m| m.name == name).unwrap_or(METRICS.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        assert_eq!(METRICS.iter().map(|m| m.name).collect::<BTreeSet<_>>().len(), METRICS.len());
+        assert_eq!(PROBES.iter().map(|p| p.name).collect::<BTreeSet<_>>().len(), PROBES.len());
+    }
+
+    #[test]
+    fn an_unknown_name_is_shown_as_it_is() {
+        assert_eq!(metric_label("own"), "own");
+        assert_eq!(probe_label("own"), "own");
+        assert!(!is_null("own"));
+    }
+}
