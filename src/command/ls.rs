@@ -4,13 +4,16 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use cavern::model::zoo;
-use cavern::probe::KINDS;
-use cavern::seed::Seed;
+use crate::model::zoo;
+use crate::probe::KINDS;
+use crate::seed::Seed;
 
 use crate::cli::{LsArgs, LsWhat};
 
 /// Lists what was asked for, one a line.
+///
+/// # Errors
+/// When there is no such model or layer.
 pub fn run(args: &LsArgs, out: &mut dyn Write) -> Result<()> {
     match &args.what {
         LsWhat::Models => models(out),

@@ -7,15 +7,18 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use serde::Serialize;
 
-use cavern::error::Error;
-use cavern::model::Graph;
-use cavern::model::zoo::{self, Outputs};
-use cavern::ops::activation::{sigmoid, softmax};
+use crate::error::Error;
+use crate::model::Graph;
+use crate::model::zoo::{self, Outputs};
+use crate::ops::activation::{sigmoid, softmax};
 
 use crate::cli::PredictArgs;
 
 /// Names the most probable classes of every picture. Pictures that cannot be read do not stop the others: the first
 /// one's error is returned at the end.
+///
+/// # Errors
+/// When the model or a picture cannot be read.
 pub fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
     let outputs = zoo::info(&args.model)?.outputs;
     let graph = zoo::build(&args.model, args.weights.as_deref(), &Device::Cpu)?;
@@ -34,7 +37,7 @@ pub fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
 }
 
 /// Every class and its probability, the most probable first.
-fn probabilities(graph: &Graph, outputs: Outputs, path: &Path) -> cavern::Result<Vec<(String, f32)>> {
+fn probabilities(graph: &Graph, outputs: Outputs, path: &Path) -> crate::Result<Vec<(String, f32)>> {
     let unreadable = |e: String| Error::file(path, format!("cannot be read: {e}"), "give a PNG or JPEG picture");
     // The content decides, not the name: a JPEG called .png is still a picture.
     let bytes = std::fs::read(path).map_err(|e| unreadable(e.to_string()))?;

@@ -1,32 +1,36 @@
 //! `cavern train`: trains a network and writes its weights.
 
 use std::io::Write;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use cavern::dataset::{DatasetSpec, Format, elements};
-use cavern::error::Error;
-use cavern::model::train::{Epoch, TrainOptions, train};
-use cavern::model::zoo;
-use cavern::seed::Seed;
-use cavern::store::file::{to_json, write_atomic};
+use crate::cli::StudyArgs;
+use crate::dataset::{Format, elements};
+use crate::error::Error;
+use crate::model::train::{Epoch, train};
+use crate::model::zoo;
+use crate::seed::Seed;
+use crate::store::file::{to_json, write_atomic};
+use crate::study::Study;
 
-/// Trains `model` and writes `MODEL.safetensors` and `MODEL.curve.json` into `folder`. The last line on `out` is the
-/// weights file.
-pub fn run(
-    dataset: &DatasetSpec,
-    model: &str,
-    options: &TrainOptions,
-    seed: Seed,
-    folder: &Path,
-    out: &mut dyn Write,
-) -> Result<()> {
-    if dataset.format != Format::Elements {
+/// Trains the model of a study with a `[train]` table, and writes `MODEL.safetensors` and `MODEL.curve.json` into the
+/// folder for runs. The last line on `out` is the weights file.
+///
+/// # Errors
+/// When the study cannot be read or has no `[train]` table, or training fails.
+pub fn run(args: &StudyArgs, out: &mut dyn Write) -> Result<()> {
+    let study = Study::read(&args.study, &args.set)?;
+    super::stage::set_threads(args.threads)?;
+    let Some(options) = &study.train else {
+        let hint = "see probes/train_elements.toml";
+        return Err(Error::key("train", "the study has no [train] table", hint).into());
+    };
+    if study.dataset.format != Format::Elements {
         let problem = "only `elements` can be trained on";
         return Err(Error::key("dataset.format", problem, "format = \"elements\"").into());
     }
-    let data = elements::open(dataset, seed)?;
+    let (seed, model) = (Seed(study.seed), study.model.name.as_str());
+    let data = elements::open(&study.dataset, seed)?;
     let mut said = Ok(());
     writeln!(out, "epoch   loss  held-out loss  held-out accuracy")?;
     let mut say = |e: &Epoch| {
@@ -41,8 +45,8 @@ pub fn run(
     for l in &trained.curve.labels {
         writeln!(out, "{:18} {:5.3}  {:17.4}", l.label, l.share, l.accuracy)?;
     }
-    write_atomic(&folder.join(format!("{model}.curve.json")), &to_json(&trained.curve)?)?;
-    let weights = folder.join(format!("{model}.safetensors"));
+    write_atomic(&args.out.join(format!("{model}.curve.json")), &to_json(&trained.curve)?)?;
+    let weights = args.out.join(format!("{model}.safetensors"));
     zoo::save(&trained.tensors, &weights)?;
     writeln!(out, "{}", weights.display())?;
     Ok(())

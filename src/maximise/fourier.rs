@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::function::{self, Function};
 use crate::ops::Real;
 use crate::ops::product::{Matrix, multiply};
-use crate::probe::false_positive::gaussian;
+use crate::seed::gaussian;
 use crate::seed::Seed;
 
 /// Standard deviation of the first coefficients.

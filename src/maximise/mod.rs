@@ -14,6 +14,6 @@ pub mod transform;
 
 mod function;
 
-pub use ascent::{Rendering, maximise};
-pub use job::{Job, plan};
+pub use ascent::{Rendering, maximise, png};
+pub use job::Job;
 pub use options::{MaximiseOptions, Transforms};

@@ -133,7 +133,7 @@ pub fn weighted_mean(values: &[f64], weights: &[f64]) -> f64 {
 }
 
 /// `part / whole`; NaN where the whole is not positive.
-pub(super) fn ratio(part: f64, whole: f64) -> f64 {
+pub fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { f64::NAN }
 }
 

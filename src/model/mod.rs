@@ -8,3 +8,4 @@ pub mod zoo;
 
 pub use graph::{Graph, GraphBuilder, LayerInfo};
 pub use weights::Weights;
+pub use zoo::build;

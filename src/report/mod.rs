@@ -17,7 +17,7 @@ pub mod table;
 pub use figure::figures;
 pub use html::html;
 pub use info::{MetricInfo, ProbeInfo, metric_info, probe_info};
-pub use overlay::{overlay, png};
+pub use overlay::overlay;
 pub use page::{ConceptCount, CosineMatrix, Overlay, Page, Refusal, RenderingFigure, Trace};
 pub use row::{MetricRow, SampleRow};
 pub use table::{metrics_csv, metrics_parquet, read_metrics_parquet, samples_parquet};

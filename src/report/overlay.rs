@@ -1,9 +1,8 @@
 //! A localisation map over its picture: blue where the map speaks against the concept, red where it speaks for it.
 
-use std::io::Cursor;
 
 use image::imageops::{FilterType, resize};
-use image::{ImageBuffer, ImageFormat, Luma, Rgb, RgbImage};
+use image::{ImageBuffer, Luma, Rgb, RgbImage};
 
 use crate::dataset::Mask;
 use crate::error::{Error, Result};
@@ -40,18 +39,6 @@ pub fn overlay(picture: &RgbImage, map: &[f32], range: f32, mask: Option<&Mask>)
         outline(&mut out, mask)?;
     }
     Ok(out)
-}
-
-/// The PNG form of a picture.
-///
-/// # Errors
-/// When it has no pixels.
-pub fn png(picture: &RgbImage) -> Result<Vec<u8>> {
-    let mut bytes = Cursor::new(Vec::new());
-    picture
-        .write_to(&mut bytes, ImageFormat::Png)
-        .map_err(|e| Error::Failure(format!("a picture cannot be written as PNG: {e}")))?;
-    Ok(bytes.into_inner())
 }
 
 /// The map divided by its range, in [0, 1] with 0.5 for zero: the resizing knows no negative values.

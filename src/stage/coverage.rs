@@ -8,10 +8,13 @@ use super::Context;
 use crate::dataset::Presence;
 use crate::error::Result;
 
+/// Coverage `[height * width]` by sample and concept.
+type Grids = BTreeMap<(usize, usize), Vec<f32>>;
+
 /// Coverage of grids, for every sample and concept with a mask. Cells of absent concepts are zero and not kept.
 pub struct Coverage {
     /// By `(height, width)`, then sample and concept.
-    grids: BTreeMap<(usize, usize), BTreeMap<(usize, usize), Vec<f32>>>,
+    grids: BTreeMap<(usize, usize), Grids>,
 }
 
 impl Coverage {
@@ -35,7 +38,7 @@ impl Coverage {
             }
             Ok(out)
         });
-        let mut grids: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        let mut grids: BTreeMap<(usize, usize), Grids> = BTreeMap::new();
         for (size, key, coverage) in found.collect::<Result<Vec<_>>>()?.into_iter().flatten() {
             grids.entry(size).or_default().insert(key, coverage);
         }

@@ -86,7 +86,7 @@ fn directions(cavs: &[&Cav]) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// When safetensors refuses the shapes.
-pub fn tensors(named: &[(String, &Cav)], metadata: Option<HashMap<String, String>>) -> Result<Vec<u8>> {
+pub fn tensors(named: &[(String, &Cav)], provenance: Option<String>) -> Result<Vec<u8>> {
     let failure = |e: safetensors::SafeTensorError| Error::Failure(format!("cannot write directions: {e}"));
     let bytes: Vec<Vec<u8>> =
         named.iter().map(|(_, c)| c.direction.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
@@ -95,6 +95,7 @@ pub fn tensors(named: &[(String, &Cav)], metadata: Option<HashMap<String, String
         let shape = if full { cav.shape.to_vec() } else { vec![cav.direction.len()] };
         TensorView::new(Dtype::F32, shape, bytes).map(|view| (name.as_str(), view)).map_err(failure)
     });
+    let metadata = provenance.map(|text| HashMap::from([("cavern".to_owned(), text)]));
     safetensors::serialize(views.collect::<Result<Vec<_>>>()?, metadata).map_err(failure)
 }
 

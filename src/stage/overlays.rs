@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::localise::upsample;
 use crate::metric::bootstrap::quantile;
 use crate::probe::{Cav, Variant, scores};
-use crate::report::{Overlay, overlay_png};
+use crate::maximise::png;
+use crate::report::{self, Overlay};
 
 /// What a picture shows of a probe: right, wrong, on a picture with or without the concept.
 const OUTCOMES: [&str; 3] = ["true positive", "false positive", "true negative"];
@@ -118,7 +119,7 @@ fn overlay(
         outcome: outcome.to_owned(),
         sample: name.clone(),
         score,
-        file: file.replace('@', "-").replace(',', "-"),
-        png: overlay_png(&crop, &map, mask.as_ref(), range)?,
+        file: file.replace(['@', ','], "-"),
+        png: png(&report::overlay(&crop, &map, range, mask.as_ref())?)?,
     })
 }

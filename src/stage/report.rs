@@ -1,7 +1,5 @@
 //! The last stage: tables, figures, pictures and one page in the run's folder.
 
-use std::collections::HashMap;
-
 use serde_json::json;
 
 use super::maximise::Role;
@@ -65,8 +63,7 @@ fn write_tables(context: &Context, gathered: &Gathered) -> Result<()> {
     write("metrics.parquet", &report::metrics_parquet(&gathered.metrics)?)?;
     write("samples.parquet", &report::samples_parquet(&gathered.samples)?)?;
     let named: Vec<(String, &Cav)> = gathered.cavs().map(|c| (name(c), c)).collect();
-    let provenance: HashMap<String, String> = HashMap::from([("cavern".to_owned(), provenance(context, &named)?)]);
-    write("cavs.safetensors", &fitted::tensors(&named, Some(provenance))?)?;
+    write("cavs.safetensors", &fitted::tensors(&named, Some(provenance(context, &named)?))?)?;
     write("manifest.json", &to_json(&manifest(context)?)?)
 }
 
