@@ -37,3 +37,44 @@ pub(super) fn assemble(source: &dyn Source, device: &Device) -> Result<Graph> {
     let preprocess = Preprocess { size: INPUT, filter: Filter::Bilinear, crop: None, mean: [1.0; 3], std: [0.5; 3] };
     graph.finish("elements_cnn", preprocess, ATTRIBUTES.map(|a| a.name().to_owned()).to_vec(), device)
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Tensor;
+
+    use super::*;
+    use crate::dataset::elements::{self, elements_labels};
+    use crate::dataset::{Dataset, DatasetSpec, Format, World};
+    use crate::model::zoo;
+    use crate::seed::Seed;
+
+    #[test]
+    fn the_embedded_weights_name_what_is_in_pictures_they_never_saw() {
+        let graph = zoo::build("elements_cnn", None, &Device::Cpu).unwrap();
+        let logits = graph.layer("logits").unwrap();
+        let spec = DatasetSpec {
+            format: Format::Elements,
+            root: None,
+            concepts: Vec::new(),
+            present_from: 0.02,
+            tile: None,
+            max_skipped: 0.0,
+            group_until: None,
+            world: Some(World::E1),
+            count: Some(100),
+        };
+        let data = elements::open(&spec, Seed(99)).unwrap();
+        let (mut right, mut all) = (0, 0);
+        for (i, sample) in data.samples().iter().enumerate() {
+            let mut input = vec![0.0; 3 * INPUT * INPUT];
+            let preprocess = graph.preprocess();
+            preprocess.normalise(&preprocess.picture(&data.image(i).unwrap()).unwrap(), &mut input);
+            let x = Tensor::from_vec(input, (1, 3, INPUT, INPUT), &Device::Cpu).unwrap();
+            let values = graph.forward(&x, &[logits]).unwrap()[0].get(0).unwrap().to_vec1::<f32>().unwrap();
+            for (value, has) in values.iter().zip(elements_labels(sample)) {
+                (all, right) = (all + 1, right + usize::from((*value > 0.0) == has));
+            }
+        }
+        assert!(right * 100 >= all * 98, "{right} of {all} labels");
+    }
+}
