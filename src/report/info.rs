@@ -20,6 +20,8 @@ pub struct ProbeInfo {
     pub name: &'static str,
     /// The name for a heading.
     pub label: &'static str,
+    /// A name for narrow columns.
+    pub short: &'static str,
     /// How the direction is found, in one line.
     pub explanation: &'static str,
     /// Whether it has no concept by construction and only shows what chance gives.
@@ -33,8 +35,14 @@ const fn metric(name: &'static str, label: &'static str, short: &'static str, ex
     MetricInfo { name, label, short, explanation }
 }
 
-const fn probe(name: &'static str, label: &'static str, explanation: &'static str, is_null: bool) -> ProbeInfo {
-    ProbeInfo { name, label, explanation, is_null }
+const fn probe(
+    name: &'static str,
+    label: &'static str,
+    short: &'static str,
+    explanation: &'static str,
+    is_null: bool,
+) -> ProbeInfo {
+    ProbeInfo { name, label, short, explanation, is_null }
 }
 
 /// All metrics the suite writes, in the order they are shown.
@@ -183,13 +191,19 @@ pub const METRICS: &[MetricInfo] = &[
 
 /// All probes the suite fits, in the order they are shown.
 pub const PROBES: &[ProbeInfo] = &[
-    probe("classifier", "Classifier", "Logistic regression of the label on the activation.", false),
-    probe("pattern", "Pattern", "Difference of the mean activations with and without the concept.", false),
-    probe("segmentation", "Segmentation", "Logistic regression of the mask, position by position.", false),
-    probe("fp", "FP", "The classifier's false positives against its true negatives.", false),
-    probe("cured", "Cured", "The classifier without its component along FP.", false),
-    probe("random", "Random direction", "A random unit vector: what chance gives.", true),
-    probe("permuted", "Permuted labels", "The classifier fitted on shuffled labels: what fitting noise gives.", true),
+    probe("classifier", "Classifier", "class.", "Logistic regression of the label on the activation.", false),
+    probe("pattern", "Pattern", "pattern", "Difference of the mean activations with and without the concept.", false),
+    probe("segmentation", "Segmentation", "segm.", "Logistic regression of the mask, position by position.", false),
+    probe("fp", "FP", "FP", "The classifier's false positives against its true negatives.", false),
+    probe("cured", "Cured", "cured", "The classifier without its component along FP.", false),
+    probe("random", "Random direction", "random", "A random unit vector: what chance gives.", true),
+    probe(
+        "permuted",
+        "Permuted labels",
+        "perm.",
+        "The classifier fitted on shuffled labels: what fitting noise gives.",
+        true,
+    ),
 ];
 
 /// The entry of a metric, or none for a name that is not in the table.
@@ -215,6 +229,11 @@ pub fn metric_short(name: &str) -> &str {
 /// A probe's heading; its own name where the table has none.
 pub fn probe_label(name: &str) -> &str {
     probe_info(name).map_or(name, |p| p.label)
+}
+
+/// A probe's short heading; its own name where the table has none.
+pub fn probe_short(name: &str) -> &str {
+    probe_info(name).map_or(name, |p| p.short)
 }
 
 /// Whether the probe only shows what chance gives.
