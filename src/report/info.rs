@@ -51,13 +51,15 @@ pub const METRICS: &[MetricInfo] = &[
         "accuracy",
         "Accuracy",
         "accuracy",
-        "Balanced accuracy on ordinary test samples: the mean of sensitivity and specificity at the probe's own threshold. Chance is 0.5.",
+        "Balanced accuracy on ordinary test samples: the mean of sensitivity and specificity at the probe's own \
+         threshold. Chance is 0.5.",
     ),
     metric(
         "auroc",
         "AUROC",
         "AUROC",
-        "Probability that a sample with the concept scores higher than one without, whatever the threshold. Chance is 0.5.",
+        "Probability that a sample with the concept scores higher than one without, whatever the threshold. Chance \
+         is 0.5.",
     ),
     metric(
         "sensitivity",
@@ -75,7 +77,8 @@ pub const METRICS: &[MetricInfo] = &[
         "hard_h1",
         "Hard accuracy H1 (mined)",
         "H1 mined",
-        "Balanced accuracy on test samples that a vote of reference classifiers gets wrong. Probes like those classifiers fall below 0.5 by construction.",
+        "Balanced accuracy on test samples that a vote of reference classifiers gets wrong. Probes like those \
+         classifiers fall below 0.5 by construction.",
     ),
     metric(
         "hard_h2",
@@ -101,7 +104,8 @@ pub const METRICS: &[MetricInfo] = &[
         "seg_auroc",
         "Segmentation AUROC (S1)",
         "S1 AUROC",
-        "Probability that a pixel of the concept is higher in the map than another pixel. Chance is 0.5; large easy backgrounds raise it.",
+        "Probability that a pixel of the concept is higher in the map than another pixel. Chance is 0.5; large easy \
+         backgrounds raise it.",
     ),
     metric(
         "seg_iou",
@@ -155,7 +159,8 @@ pub const METRICS: &[MetricInfo] = &[
         "direction_cosine",
         "Direction cosine",
         "direction cos.",
-        "Cosine between the probe and the change of activation that the concept alone makes, mean over pairs. 0 is unrelated.",
+        "Cosine between the probe and the change of activation that the concept alone makes, mean over pairs. 0 is \
+         unrelated.",
     ),
     metric(
         "seed_stability",
@@ -167,13 +172,15 @@ pub const METRICS: &[MetricInfo] = &[
         "false_positives",
         "False positives found",
         "false pos.",
-        "Number of false positives that the FP probe was fitted on. Few of them make its cosine and accuracy unreliable.",
+        "Number of false positives that the FP probe was fitted on. Few of them make its cosine and accuracy \
+         unreliable.",
     ),
     metric(
         "cos_classifier",
         "Cosine with the classifier",
         "cos. classifier",
-        "Cosine with the classifier probe. For FP it means nothing without its selection null: picking false positives by the classifier's own score already pulls it there.",
+        "Cosine with the classifier probe. For FP it means nothing without its selection null: picking false \
+         positives by the classifier's own score already pulls it there.",
     ),
     metric(
         "gradient_norm",
@@ -185,7 +192,8 @@ pub const METRICS: &[MetricInfo] = &[
         "excess_over_twin",
         "Excess over the degraded twin",
         "excess over twin",
-        "Accuracy of FP minus that of random directions with the same cosine to the classifier. 0 is what the cosine alone explains.",
+        "Accuracy of FP minus that of random directions with the same cosine to the classifier. 0 is what the cosine \
+         alone explains.",
     ),
 ];
 
