@@ -311,7 +311,8 @@ pub(super) fn page(rows: &[MetricRow]) -> Page<'_> {
     let fact = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     Page {
         title: "Elements: do the probes mean their names?",
-        about: "Four concepts of generated pictures in two layers of a ResNet50. In this world, red and triangle nearly always come together.",
+        about: "Four concepts of generated pictures in two layers of a ResNet50. In this world, red and triangle nearly \
+                always come together.",
         facts: vec![
             fact("Model", "resnet50"),
             fact("Weights", "IMAGENET1K_V2 · 5fd9a01c"),

@@ -20,6 +20,8 @@ pub struct ProbeInfo {
     pub name: &'static str,
     /// The name for a heading.
     pub label: &'static str,
+    /// A name for narrow columns.
+    pub short: &'static str,
     /// How the direction is found, in one line.
     pub explanation: &'static str,
     /// Whether it has no concept by construction and only shows what chance gives.
@@ -33,8 +35,14 @@ const fn metric(name: &'static str, label: &'static str, short: &'static str, ex
     MetricInfo { name, label, short, explanation }
 }
 
-const fn probe(name: &'static str, label: &'static str, explanation: &'static str, is_null: bool) -> ProbeInfo {
-    ProbeInfo { name, label, explanation, is_null }
+const fn probe(
+    name: &'static str,
+    label: &'static str,
+    short: &'static str,
+    explanation: &'static str,
+    is_null: bool,
+) -> ProbeInfo {
+    ProbeInfo { name, label, short, explanation, is_null }
 }
 
 /// All metrics the suite writes, in the order they are shown.
@@ -43,13 +51,15 @@ pub const METRICS: &[MetricInfo] = &[
         "accuracy",
         "Accuracy",
         "accuracy",
-        "Balanced accuracy on ordinary test samples: the mean of sensitivity and specificity at the probe's own threshold. Chance is 0.5.",
+        "Balanced accuracy on ordinary test samples: the mean of sensitivity and specificity at the probe's own \
+         threshold. Chance is 0.5.",
     ),
     metric(
         "auroc",
         "AUROC",
         "AUROC",
-        "Probability that a sample with the concept scores higher than one without, whatever the threshold. Chance is 0.5.",
+        "Probability that a sample with the concept scores higher than one without, whatever the threshold. Chance \
+         is 0.5.",
     ),
     metric(
         "sensitivity",
@@ -67,7 +77,8 @@ pub const METRICS: &[MetricInfo] = &[
         "hard_h1",
         "Hard accuracy H1 (mined)",
         "H1 mined",
-        "Balanced accuracy on test samples that a vote of reference classifiers gets wrong. Probes like those classifiers fall below 0.5 by construction.",
+        "Balanced accuracy on test samples that a vote of reference classifiers gets wrong. Probes like those \
+         classifiers fall below 0.5 by construction.",
     ),
     metric(
         "hard_h2",
@@ -93,7 +104,8 @@ pub const METRICS: &[MetricInfo] = &[
         "seg_auroc",
         "Segmentation AUROC (S1)",
         "S1 AUROC",
-        "Probability that a pixel of the concept is higher in the map than another pixel. Chance is 0.5; large easy backgrounds raise it.",
+        "Probability that a pixel of the concept is higher in the map than another pixel. Chance is 0.5; large easy \
+         backgrounds raise it.",
     ),
     metric(
         "seg_iou",
@@ -147,7 +159,8 @@ pub const METRICS: &[MetricInfo] = &[
         "direction_cosine",
         "Direction cosine",
         "direction cos.",
-        "Cosine between the probe and the change of activation that the concept alone makes, mean over pairs. 0 is unrelated.",
+        "Cosine between the probe and the change of activation that the concept alone makes, mean over pairs. 0 is \
+         unrelated.",
     ),
     metric(
         "seed_stability",
@@ -159,13 +172,15 @@ pub const METRICS: &[MetricInfo] = &[
         "false_positives",
         "False positives found",
         "false pos.",
-        "Number of false positives that the FP probe was fitted on. Few of them make its cosine and accuracy unreliable.",
+        "Number of false positives that the FP probe was fitted on. Few of them make its cosine and accuracy \
+         unreliable.",
     ),
     metric(
         "cos_classifier",
         "Cosine with the classifier",
         "cos. classifier",
-        "Cosine with the classifier probe. For FP it means nothing without its selection null: picking false positives by the classifier's own score already pulls it there.",
+        "Cosine with the classifier probe. For FP it means nothing without its selection null: picking false \
+         positives by the classifier's own score already pulls it there.",
     ),
     metric(
         "gradient_norm",
@@ -177,19 +192,26 @@ pub const METRICS: &[MetricInfo] = &[
         "excess_over_twin",
         "Excess over the degraded twin",
         "excess over twin",
-        "Accuracy of FP minus that of random directions with the same cosine to the classifier. 0 is what the cosine alone explains.",
+        "Accuracy of FP minus that of random directions with the same cosine to the classifier. 0 is what the cosine \
+         alone explains.",
     ),
 ];
 
 /// All probes the suite fits, in the order they are shown.
 pub const PROBES: &[ProbeInfo] = &[
-    probe("classifier", "Classifier", "Logistic regression of the label on the activation.", false),
-    probe("pattern", "Pattern", "Difference of the mean activations with and without the concept.", false),
-    probe("segmentation", "Segmentation", "Logistic regression of the mask, position by position.", false),
-    probe("fp", "FP", "The classifier's false positives against its true negatives.", false),
-    probe("cured", "Cured", "The classifier without its component along FP.", false),
-    probe("random", "Random direction", "A random unit vector: what chance gives.", true),
-    probe("permuted", "Permuted labels", "The classifier fitted on shuffled labels: what fitting noise gives.", true),
+    probe("classifier", "Classifier", "class.", "Logistic regression of the label on the activation.", false),
+    probe("pattern", "Pattern", "pattern", "Difference of the mean activations with and without the concept.", false),
+    probe("segmentation", "Segmentation", "segm.", "Logistic regression of the mask, position by position.", false),
+    probe("fp", "FP", "FP", "The classifier's false positives against its true negatives.", false),
+    probe("cured", "Cured", "cured", "The classifier without its component along FP.", false),
+    probe("random", "Random direction", "random", "A random unit vector: what chance gives.", true),
+    probe(
+        "permuted",
+        "Permuted labels",
+        "perm.",
+        "The classifier fitted on shuffled labels: what fitting noise gives.",
+        true,
+    ),
 ];
 
 /// The entry of a metric, or none for a name that is not in the table.
@@ -215,6 +237,11 @@ pub fn metric_short(name: &str) -> &str {
 /// A probe's heading; its own name where the table has none.
 pub fn probe_label(name: &str) -> &str {
     probe_info(name).map_or(name, |p| p.label)
+}
+
+/// A probe's short heading; its own name where the table has none.
+pub fn probe_short(name: &str) -> &str {
+    probe_info(name).map_or(name, |p| p.short)
 }
 
 /// Whether the probe only shows what chance gives.

@@ -1,4 +1,4 @@
-//! `metrics.csv`, `metrics.parquet` and `samples.parquet`: long tables, sorted by key, the same bytes for the same rows.
+//! `metrics.csv`, `metrics.parquet`, `samples.parquet`: long tables, sorted by key, the same bytes for the same rows.
 //!
 //! A number that is not defined (NaN) is null in parquet and an empty cell in csv; an empty name is `""` in csv, so the
 //! two differ. The parquet files carry [`SCHEMA_VERSION`] in their key-value metadata under [`SCHEMA_KEY`]; csv has no

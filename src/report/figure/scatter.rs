@@ -111,8 +111,7 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     // No room is left beyond 0 and 1 where no value goes there: most metrics end at them.
     let down = if low >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
     let up = if high <= 1.0 { 1.0 } else { f64::INFINITY };
-    let (low, high) =
-        (((low * 10.0 - 0.3).floor() / 10.0).max(down), ((high * 10.0 + 0.3).ceil() / 10.0).min(up));
+    let (low, high) = (((low * 10.0 - 0.3).floor() / 10.0).max(down), ((high * 10.0 + 0.3).ceil() / 10.0).min(up));
     if high - low < 0.2 { (low - 0.1, high + 0.1) } else { (low, high) }
 }
 

@@ -13,7 +13,7 @@ use super::super::select::{headline, layers, natural, series, sorted, summarise}
 use crate::metric::Estimate;
 
 /// Columns of the short table; a metric without rows has none.
-const SHOWN: [&str; 12] = [
+const SHOWN: [&str; 11] = [
     "accuracy",
     "auroc",
     "hard_h1",
@@ -21,7 +21,6 @@ const SHOWN: [&str; 12] = [
     "hard_h3",
     "seg_auroc",
     "seg_iou",
-    "seg_pointing",
     "retention",
     "icc",
     "direction_cosine",
