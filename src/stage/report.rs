@@ -207,14 +207,14 @@ fn figure(context: &Context, gathered: &Gathered, r: &maximise::Rendered, png: V
     }
 }
 
-/// Share of the test samples with the concept that score below the picture, in [0, 1].
+/// Share of the test samples with the concept that score below the picture, in percent.
 fn percentile(gathered: &Gathered, layer: &str, r: &maximise::Rendered) -> Option<f64> {
     let real = gathered.samples.iter().filter(|s| {
         s.present && s.layer == layer && s.concept == r.concept && s.probe == r.probe && s.variant == r.variant.name()
     });
     let scores: Vec<f64> = real.map(|s| s.score).collect();
     let below = scores.iter().filter(|s| **s < r.score + r.bias).count();
-    (!scores.is_empty() && r.score.is_finite()).then(|| below as f64 / scores.len() as f64)
+    (!scores.is_empty() && r.score.is_finite()).then(|| 100.0 * below as f64 / scores.len() as f64)
 }
 
 fn cosines(context: &Context, gathered: &Gathered) -> Vec<CosineMatrix> {
