@@ -1,4 +1,4 @@
-//! Speed of the engine on EfficientNet-Lite0's geometry with random weights: `cargo bench --bench engine`.
+//! Speed of the engine on EfficientNet-Lite0's geometry with random weights: `cargo bench --bench engine [NAME]`.
 //!
 //! Prints wall time and processor time an image; the latter is of use where the machine is shared.
 
@@ -77,6 +77,10 @@ fn processor_time() -> f64 {
 
 /// Least wall time and mean processor time of one run, by image.
 fn measure(name: &str, images: usize, runs: usize, mut f: impl FnMut() -> Outcome) -> Outcome {
+    let mut filters = std::env::args().skip(1).filter(|a| !a.starts_with("--")).peekable();
+    if filters.peek().is_some() && !filters.any(|f| name.contains(&f)) {
+        return Ok(());
+    }
     f()?;
     let (start, mut best) = (processor_time(), f64::MAX);
     for _ in 0..runs {

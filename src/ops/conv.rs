@@ -619,8 +619,8 @@ mod tests {
         Tensor::from_vec(y, (s.batch, out, rows, columns), x_device()).unwrap()
     }
 
-    fn x_device() -> &'static candle_core::Device {
-        &candle_core::Device::Cpu
+    fn x_device() -> &'static Device {
+        &Device::Cpu
     }
 
     fn case(batch: usize, conv: Conv2d, channels: usize, out: usize, kernel: (usize, usize), size: (usize, usize)) {

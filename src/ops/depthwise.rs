@@ -90,22 +90,18 @@ impl Plane {
             && (width + self.left).div_ceil(self.stride) <= self.pitch()
     }
 
-    /// Calls `visit(first index in the plane, index in the phase, count)` for the runs of the plane that lie in the
-    /// phase of (row, column); consecutive values of a run are `stride` apart in the plane.
+    /// The runs of the plane that lie in the phase of (row, column): first index in the plane, index in the phase, count.
+    /// Consecutive values of a run are `stride` apart in the plane.
     #[inline(always)]
-    fn for_each_run(&self, (row, column): (usize, usize), mut visit: impl FnMut(usize, usize, usize)) {
-        let ((height, width), stride, pitch) = (self.input, self.stride, self.pitch());
-        // The first column at or behind the padding, and how many there are.
+    fn runs(&self, (row, column): (usize, usize)) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+        let ((height, width), (stride, pitch, top)) = (self.input, (self.stride, self.pitch(), self.top));
+        // The first column and row at or behind the padding, and the row behind the last.
         let first = self.left.saturating_sub(column).div_ceil(stride);
         let x = first * stride + column - self.left;
         let count = width.saturating_sub(x).div_ceil(stride).min(pitch.saturating_sub(first));
-        for line in self.top.saturating_sub(row).div_ceil(stride)..self.lines() {
-            let y = line * stride + row - self.top;
-            if y >= height {
-                break;
-            }
-            visit(y * width + x, line * pitch + first, count);
-        }
+        let start = top.saturating_sub(row).div_ceil(stride);
+        let end = (height + top).saturating_sub(row).div_ceil(stride).min(self.lines());
+        (start..end).map(move |line| ((line * stride + row - top) * width + x, line * pitch + first, count))
     }
 }
 
@@ -166,14 +162,14 @@ fn correlate<T: Real>(values: &[T], taps: &[(usize, T)], out: &mut [T]) {
 fn fill<T: Real>(p: &Plane, plane: &[T], padded: &mut [T]) {
     for (row, column) in (0..p.stride * p.stride).map(|i| (i / p.stride, i % p.stride)) {
         let padded = &mut padded[p.phase(row, column)..];
-        p.for_each_run((row, column), |from, to, count| {
+        for (from, to, count) in p.runs((row, column)) {
             let to = &mut padded[to..to + count];
             match p.stride {
                 1 => to.copy_from_slice(&plane[from..from + count]),
                 2 => to.iter_mut().zip(plane[from..].chunks(2)).for_each(|(to, pair)| *to = pair[0]),
                 step => to.iter_mut().zip(plane[from..].iter().step_by(step)).for_each(|(to, from)| *to = *from),
             }
-        });
+        }
     }
 }
 
@@ -233,7 +229,7 @@ impl<T: Real, F: Fn(T, T) -> T> Kernel for Backward<'_, T, F> {
             // A run moved forward by its offset is read that much earlier; what it reads between rows is zero.
             taps.extend(here.map(|((.., offset), w)| (front - offset, w)));
             correlate(padded, taps, sums);
-            p.for_each_run(phase, |to, from, count| {
+            for (to, from, count) in p.runs(phase) {
                 let sums = &sums[from..from + count];
                 match p.stride {
                     1 => self.plane[to..to + count].iter_mut().zip(sums).for_each(|(to, sum)| _ = to.write(*sum)),
@@ -242,7 +238,7 @@ impl<T: Real, F: Fn(T, T) -> T> Kernel for Backward<'_, T, F> {
                         to.zip(sums).for_each(|(to, sum)| _ = to.write(*sum));
                     }
                 }
-            });
+            }
         }
     }
 }

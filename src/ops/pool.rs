@@ -151,7 +151,8 @@ impl CustomOp1 for Pool2d {
 /// The same out of operations whose gradients are right on every device: one strided slice for each place in the window.
 fn composed(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
     let (_, _, output) = pool.sizes(x.dims())?;
-    let pad = |x: &Tensor| x.pad_with_zeros(2, pool.padding, pool.padding)?.pad_with_zeros(3, pool.padding, pool.padding);
+    let pad =
+        |x: &Tensor| x.pad_with_zeros(2, pool.padding, pool.padding)?.pad_with_zeros(3, pool.padding, pool.padding);
     let inside = pad(&x.ones_like()?.detach())?;
     let padded = match pool.reduce {
         Reduce::Max => (pad(x)? + ((&inside - 1.0)? * 1e30)?)?,
