@@ -46,7 +46,9 @@ pub enum Command {
     #[command(after_help = "Example: cavern validate probes/camvid.toml --set dataset.root=CamVid")]
     Validate(ValidateArgs),
     /// List models, a model's layers, or probe kinds
-    #[command(after_help = "Examples: cavern ls models\n          cavern ls layers efficientnet_lite0 --match 'blocks.*'")]
+    #[command(
+        after_help = "Examples: cavern ls models\n          cavern ls layers efficientnet_lite0 --match 'blocks.*'"
+    )]
     Ls(LsArgs),
     /// Name what a classifier sees in pictures
     #[command(after_help = "Example: cavern predict efficientnet_lite0 --weights lite0.pth cat.jpg --top 5")]

@@ -78,34 +78,29 @@ impl Extraction<'_> {
         Ok(Shard { items, keys: keys.collect::<Result<_>>()? })
     }
 
-    /// Computes what the store lacks and opens the activations of `items`, one set a layer. `done` is told the number
-    /// of items finished and whether they had to be computed.
+    /// Computes what the store lacks. `done` is told the number of items finished and whether they had to be computed.
     ///
     /// # Errors
     /// When pictures cannot be read, the network fails, an activation is not finite, or the disk is full.
-    pub fn run(&self, store: &Store, items: &[Item], mut done: impl FnMut(usize, bool)) -> Result<Vec<LayerSet>> {
+    pub fn run(&self, store: &Store, items: &[Item], mut done: impl FnMut(usize, bool)) -> Result<()> {
         for shard in self.shards(items)? {
-            let missing: Vec<usize> =
-                (0..self.layers.len()).filter(|l| !store.has(KIND, &shard.keys[*l])).collect();
+            let missing: Vec<usize> = (0..self.layers.len()).filter(|l| !store.has(KIND, &shard.keys[*l])).collect();
             if !missing.is_empty() {
                 self.compute(store, &shard, &missing)?;
             }
             done(shard.items.len(), !missing.is_empty());
         }
-        self.open(store, items)
+        Ok(())
     }
 
-    /// Opens the activations of `items`, which must have been extracted before.
+    /// Opens the activations of `items` at one of the layers; they must have been extracted before.
     ///
     /// # Errors
     /// When a shard is missing or damaged.
-    pub fn open(&self, store: &Store, items: &[Item]) -> Result<Vec<LayerSet>> {
-        let shards = self.shards(items)?;
-        let layers = self.layers.iter().enumerate().map(|(l, (name, _))| {
-            let paths = shards.iter().map(|s| store.get(KIND, &s.keys[l], "extract")?.file(shard::FILE));
-            LayerSet::open(name, &paths.collect::<Result<Vec<PathBuf>>>()?)
-        });
-        layers.collect()
+    pub fn open(&self, store: &Store, items: &[Item], layer: usize) -> Result<LayerSet> {
+        let keys = self.keys(items, layer)?;
+        let paths = keys.iter().map(|key| store.get(KIND, key, "extract")?.file(shard::FILE));
+        LayerSet::open(&self.layers[layer].0, &paths.collect::<Result<Vec<PathBuf>>>()?)
     }
 
     fn compute(&self, store: &Store, shard: &Shard<'_>, missing: &[usize]) -> Result<()> {
@@ -119,7 +114,8 @@ impl Extraction<'_> {
                 "samples": shard.items.len(), "storage": self.options.storage,
                 "preprocess": self.graph.map(Graph::preprocess),
             });
-            store.get_or_make(KIND, &shard.keys[*l], parameters, |draft| draft.write(shard::FILE, &writer.finish()?))?;
+            store
+                .get_or_make(KIND, &shard.keys[*l], parameters, |draft| draft.write(shard::FILE, &writer.finish()?))?;
         }
         Ok(())
     }
@@ -193,9 +189,7 @@ impl Extraction<'_> {
             None => preprocess.picture(&self.dataset.image(sample)?)?,
         };
         let picture = match &item.change {
-            Change::View(view) => {
-                view.apply(&base, Seed(self.seed), self.dataset.samples()[sample].id.as_str())
-            }
+            Change::View(view) => view.apply(&base, Seed(self.seed), self.dataset.samples()[sample].id.as_str()),
             _ => base.clone(),
         };
         *plain = Some(base);

@@ -123,11 +123,11 @@ struct HeaderTensor {
     data_offsets: (u64, u64),
 }
 
-/// An open shard, read piece by piece.
+/// A shard, read piece by piece. The file is opened for every piece: a dataset has more shards than a process may have
+/// open files.
 #[derive(Debug)]
 pub struct ShardFile {
     path: PathBuf,
-    file: File,
     /// Shape of one sample's activation: `[channel, height, width]`.
     pub shape: [usize; 3],
     /// Number of samples.
@@ -160,14 +160,7 @@ impl ShardFile {
         let shape: [usize; 3] = shape.try_into().map_err(|_| bad("`shape` is not three numbers".into()))?;
         let map = header.map.map(|t| (header_end + t.data_offsets.0, t.dtype));
         let samples = header.pooled.shape.first().copied().unwrap_or(0);
-        Ok(Self {
-            path: path.to_path_buf(),
-            file,
-            shape,
-            samples,
-            map,
-            pooled: header_end + header.pooled.data_offsets.0,
-        })
+        Ok(Self { path: path.to_path_buf(), shape, samples, map, pooled: header_end + header.pooled.data_offsets.0 })
     }
 
     /// Reads a part of one sample's map, flattened as `[channel, height, width]`: `out.len()` values from `first` on.
@@ -186,7 +179,7 @@ impl ShardFile {
         let width = if dtype == Dtype::F16 { 2 } else { 4 };
         let mut bytes = vec![0; out.len() * width];
         let at = start + ((sample * size + first) * width) as u64;
-        self.file.read_exact_at(&mut bytes, at).map_err(Error::io("read", &self.path))?;
+        self.read(&mut bytes, at)?;
         if dtype == Dtype::F16 {
             let halves: Vec<f16> = bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
             halves.convert_to_f32_slice(out);
@@ -203,9 +196,14 @@ impl ShardFile {
     pub fn read_pooled(&self, sample: usize, out: &mut [f32]) -> Result<()> {
         let mut bytes = vec![0; out.len() * 4];
         let at = self.pooled + (sample * self.shape[0] * 4) as u64;
-        self.file.read_exact_at(&mut bytes, at).map_err(Error::io("read", &self.path))?;
+        self.read(&mut bytes, at)?;
         copy_f32(&bytes, out);
         Ok(())
+    }
+
+    fn read(&self, bytes: &mut [u8], at: u64) -> Result<()> {
+        let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
+        file.read_exact_at(bytes, at).map_err(Error::io("read", &self.path))
     }
 }
 

@@ -27,8 +27,7 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Extract, Self::Fit, Self::Localise, Self::Maximise, Self::Score, Self::Report];
+    pub const ALL: [Self; 6] = [Self::Extract, Self::Fit, Self::Localise, Self::Maximise, Self::Score, Self::Report];
 
     fn run(self, context: &Context) -> crate::Result<()> {
         match self {

@@ -15,7 +15,18 @@ use crate::store::digest::Digest;
 
 /// Class names by their number in the masks.
 const CLASSES: [&str; 12] = [
-    "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "Sign", "Fence", "Car", "Pedestrian", "Bicyclist", "Unlabelled",
+    "Sky",
+    "Building",
+    "Pole",
+    "Road",
+    "Pavement",
+    "Tree",
+    "Sign",
+    "Fence",
+    "Car",
+    "Pedestrian",
+    "Bicyclist",
+    "Unlabelled",
 ];
 const UNLABELLED: u8 = 11;
 /// Frames of a second of video.
@@ -192,6 +203,8 @@ mod tests {
         let mut wrong = spec(dir.path(), None);
         wrong.concepts = vec!["Cars".into()];
         assert!(open(&wrong, dir.path()).unwrap_err().to_string().contains("`Car`"));
-        assert!(open(&spec(dir.path(), None), &dir.path().join("x")).unwrap_err().to_string().contains("no such folder"));
+        assert!(
+            open(&spec(dir.path(), None), &dir.path().join("x")).unwrap_err().to_string().contains("no such folder")
+        );
     }
 }

@@ -175,7 +175,11 @@ impl SplitSpec {
             return Err(Error::key("split", format!("its shares add up to {total}"), "fit + val + test must be 1"));
         }
         if !(self.block > 0.0 && self.gap >= 0.0) {
-            return Err(Error::key("split.block", "block must be positive and gap not negative", "block = 20.0, gap = 1.5"));
+            return Err(Error::key(
+                "split.block",
+                "block must be positive and gap not negative",
+                "block = 20.0, gap = 1.5",
+            ));
         }
         Ok(())
     }

@@ -187,8 +187,8 @@ mod tests {
         let samples = clips();
         let spec = SplitSpec { block: 20.0, gap: 2.5, ..SplitSpec::default() };
         let split = split(&samples, &spec, Seed(4)).unwrap();
-        for i in 0..600 {
-            for j in 0..600 {
+        for i in 0..600usize {
+            for j in 0..600usize {
                 let near = i / 150 == j / 150 && i.abs_diff(j) < 3;
                 let parts = (split.part[i], split.part[j]);
                 let kept = parts.0 != Part::Out && parts.1 != Part::Out;

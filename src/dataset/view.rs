@@ -122,11 +122,8 @@ fn sample(picture: &Picture, from: impl Fn(f32, f32) -> (f32, f32)) -> Picture {
         for c in 0..3 {
             let v = |r: usize, k: usize| picture.pixels[c * plane + rows[r] + columns[k]];
             let upper = if dx == 0.0 { v(0, 0) } else { v(0, 0) * (1.0 - dx) + v(0, 1) * dx };
-            pixels[c * plane + i] = if dy == 0.0 {
-                upper
-            } else {
-                upper * (1.0 - dy) + (v(1, 0) * (1.0 - dx) + v(1, 1) * dx) * dy
-            };
+            pixels[c * plane + i] =
+                if dy == 0.0 { upper } else { upper * (1.0 - dy) + (v(1, 0) * (1.0 - dx) + v(1, 1) * dx) * dy };
         }
     }
     Picture { size, pixels }
@@ -215,7 +212,9 @@ mod tests {
 
     #[test]
     fn text_and_view_are_one() {
-        for text in ["hflip", "shift -14", "scale 1.25", "rotate 15", "brightness 0.6", "contrast 1.4", "blur 2", "noise 12"] {
+        for text in
+            ["hflip", "shift -14", "scale 1.25", "rotate 15", "brightness 0.6", "contrast 1.4", "blur 2", "noise 12"]
+        {
             assert_eq!(text.parse::<View>().unwrap().to_string(), text);
         }
         for bad in ["flip", "shift 1.5", "shift", "shift x", "hflip 3", "scale 0", "blur -1", "noise 300", ""] {

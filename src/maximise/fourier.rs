@@ -12,8 +12,8 @@ use rayon::prelude::*;
 use super::function::{self, Function};
 use crate::ops::Real;
 use crate::ops::product::{Matrix, multiply};
-use crate::seed::gaussian;
 use crate::seed::Seed;
+use crate::seed::gaussian;
 
 /// Standard deviation of the first coefficients.
 const DEVIATION: f64 = 0.01;

@@ -118,7 +118,8 @@ impl Lazy {
         let raw = storages.get(&*self.key).ok_or_else(|| format!("storage {} is not in the file", self.key))?;
         let width = width(&self.kind)?;
         let count: usize = self.shape.iter().product();
-        let reach: usize = self.shape.iter().zip(&self.stride).map(|(n, s)| n.saturating_sub(1).saturating_mul(*s)).sum();
+        let reach: usize =
+            self.shape.iter().zip(&self.stride).map(|(n, s)| n.saturating_sub(1).saturating_mul(*s)).sum();
         if count > 0 && (self.offset.saturating_add(reach)).saturating_add(1).saturating_mul(width) > raw.len() {
             return Err(format!("a tensor {:?} reaches beyond its storage {}", self.shape, self.key));
         }
@@ -236,7 +237,10 @@ impl<'a> Reader<'a> {
                 let name = format!("{} {}", self.line()?, self.line()?);
                 let known = ALLOWED.contains(&name.as_str()) || STORAGES.iter().any(|(k, _)| *k == name);
                 if !known {
-                    return Err(format!("it wants to use `{}`, which no state dict needs: refused", name.replace(' ', ".")));
+                    return Err(format!(
+                        "it wants to use `{}`, which no state dict needs: refused",
+                        name.replace(' ', ".")
+                    ));
                 }
                 m.stack.push(Value::Name(name.into()));
             }

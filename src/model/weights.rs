@@ -143,7 +143,9 @@ mod tests {
         weights.take("conv.biass", &[2]).unwrap();
         weights.ignore(|n| n == "steps");
         let message = weights.finish("net").unwrap_err().to_string();
-        for part in ["w.pth", "1 missing: conv.biass (near: conv.bias)", "1 unexpected: conv.bias", "is [2, 2], wanted [3, 2]"] {
+        for part in
+            ["w.pth", "1 missing: conv.biass (near: conv.bias)", "1 unexpected: conv.bias", "is [2, 2], wanted [3, 2]"]
+        {
             assert!(message.contains(part), "{part}: {message}");
         }
     }
@@ -151,7 +153,9 @@ mod tests {
     #[test]
     fn other_files_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, bytes) in [("a.txt", b"hello world, this is text".as_slice()), ("b.pth", b"PK\x03\x04"), ("c.pth", b"\x80\x02.")] {
+        for (name, bytes) in
+            [("a.txt", b"hello world, this is text".as_slice()), ("b.pth", b"PK\x03\x04"), ("c.pth", b"\x80\x02.")]
+        {
             let path = dir.path().join(name);
             std::fs::write(&path, bytes).unwrap();
             let error = Weights::read(&path, &Device::Cpu).unwrap_err();

@@ -48,7 +48,19 @@ mod tests {
         let fit = Fit { lambda: 1.0, gradient_norm: 0.0, positives: 1, negatives: 1 };
         let (concept, layer, probe) = ("c".into(), "l".into(), "p".into());
         let facts = std::collections::BTreeMap::new();
-        Cav { concept, layer, probe, variant, shape: [3, 2, 2], direction, norm: 1.0, bias: 0.25, threshold: 0.0, fit, facts }
+        Cav {
+            concept,
+            layer,
+            probe,
+            variant,
+            shape: [3, 2, 2],
+            direction,
+            norm: 1.0,
+            bias: 0.25,
+            threshold: 0.0,
+            fit,
+            facts,
+        }
     }
 
     #[test]

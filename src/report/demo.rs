@@ -2,10 +2,11 @@
 
 use image::{Rgb, RgbImage};
 
+use super::overlay;
 use super::page::{ConceptCount, CosineMatrix, Overlay, Page, Refusal, RenderingFigure, Trace};
 use super::row::{MetricRow, SampleRow};
-use super::{overlay, png};
 use crate::dataset::Mask;
+use crate::maximise::png;
 use crate::metric::Estimate;
 
 const LAYERS: [&str; 2] = ["layer2", "layer3"];

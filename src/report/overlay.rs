@@ -1,6 +1,5 @@
 //! A localisation map over its picture: blue where the map speaks against the concept, red where it speaks for it.
 
-
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Rgb, RgbImage};
 

@@ -123,7 +123,11 @@ impl Context {
     /// When activations are imported.
     pub fn network(&self) -> Result<&Graph> {
         self.graph.as_ref().ok_or_else(|| {
-            Error::key("model.name", "imported activations have no network behind them", "remove [maximise] and score.views")
+            Error::key(
+                "model.name",
+                "imported activations have no network behind them",
+                "remove [maximise] and score.views",
+            )
         })
     }
 
@@ -202,8 +206,8 @@ pub fn device(name: &str) -> Result<Device> {
         "auto" => Ok(Device::cuda_if_available(0).unwrap_or(Device::Cpu)),
         _ => {
             let number = name.strip_prefix("cuda:").or((name == "cuda").then_some("0")).and_then(|n| n.parse().ok());
-            let number: usize =
-                number.ok_or_else(|| Error::key("--device", format!("`{name}` is no device"), "auto, cpu or cuda:0"))?;
+            let number: usize = number
+                .ok_or_else(|| Error::key("--device", format!("`{name}` is no device"), "auto, cpu or cuda:0"))?;
             Device::new_cuda(number).map_err(|e| {
                 let hint = "build with `--features cuda` on a machine with a GPU, or use --device cpu";
                 Error::key("--device", format!("`{name}` cannot be used: {e}"), hint)

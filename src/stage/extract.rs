@@ -9,9 +9,7 @@ use crate::error::Result;
 /// When pictures cannot be read, the network fails, or the disk is full.
 pub fn run(context: &Context) -> Result<()> {
     let (edits, _) = items::edits(context)?;
-    for (stage, items) in
-        [("extract", items::plain(context)), ("views", items::views(context)), ("edits", edits)]
-    {
+    for (stage, items) in [("extract", items::plain(context)), ("views", items::views(context)), ("edits", edits)] {
         if items.is_empty() {
             continue;
         }

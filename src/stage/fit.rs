@@ -124,7 +124,7 @@ struct Draft {
 }
 
 fn fit(context: &Context, rows: &Rows, layer: usize, variant: Variant) -> Result<Fitted> {
-    let set = &context.extraction().open(&context.store, &items::plain(context))?[layer];
+    let set = &context.extraction().open(&context.store, &items::plain(context), layer)?;
     let space = Space::new(set, variant, &rows.samples, rows.fitted)?;
     let solved = (0..context.concepts().len()).into_par_iter();
     let solved = solved.map(|concept| solve(context, rows, set, &space, concept)).collect::<Result<Vec<_>>>()?;

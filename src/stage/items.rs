@@ -42,7 +42,8 @@ pub struct EditRows {
 pub fn edits(context: &Context) -> Result<(Vec<Item>, Vec<EditRows>)> {
     let mut items = Vec::new();
     let mut rows = Vec::new();
-    let wanted = context.graph.is_some() && (context.study.score.wants("hard") || context.study.score.wants("direction"));
+    let wanted =
+        context.graph.is_some() && (context.study.score.wants("hard") || context.study.score.wants("direction"));
     for concept in 0..context.concepts().len() {
         let mut of_concept = EditRows::default();
         if wanted {

@@ -29,8 +29,8 @@ pub fn run(context: &Context) -> Result<()> {
         let missing = !context.store.has(KIND, &key);
         if missing {
             let (_, fitted) = fit::get(context, layer, variant)?;
-            let set = &context.extraction().open(&context.store, &items::plain(context))?[layer];
-            let bytes = compute(context, set, &fitted.cavs)?;
+            let set = context.extraction().open(&context.store, &items::plain(context), layer)?;
+            let bytes = compute(context, &set, &fitted.cavs)?;
             let parameters = serde_json::json!({
                 "layer": context.layers[layer].name, "variant": variant, "localise": context.study.localise,
             });
@@ -75,7 +75,8 @@ fn compute(context: &Context, set: &LayerSet, cavs: &[Cav]) -> Result<Vec<u8>> {
     let concepts: Vec<usize> = cavs.iter().map(concept_of).collect();
     let size = set.positions();
     let maps = context.part(Part::Test).into_par_iter().map(|sample| {
-        let wanted: Vec<usize> = (0..cavs.len()).filter(|k| known[concepts[*k]].binary_search(&sample).is_ok()).collect();
+        let wanted: Vec<usize> =
+            (0..cavs.len()).filter(|k| known[concepts[*k]].binary_search(&sample).is_ok()).collect();
         let mut z = set.map(sample)?;
         if let Some(mean) = &baseline {
             z.iter_mut().zip(mean).for_each(|(z, m)| *z -= m);

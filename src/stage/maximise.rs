@@ -112,7 +112,8 @@ fn batches(context: &Context, graph: &Graph, options: &MaximiseOptions) -> Resul
     let mut out = Vec::new();
     for (layer, variant) in context.units() {
         let name = &context.layers[layer].name;
-        let wanted = options.variants.contains(&variant) && (options.layers.is_empty() || options.layers.contains(name));
+        let wanted =
+            options.variants.contains(&variant) && (options.layers.is_empty() || options.layers.contains(name));
         if !wanted {
             continue;
         }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::Context;
 use super::fitted::Fitted;
 use super::localise::{self, Maps};
-use super::Context;
 use crate::dataset::Presence;
 use crate::error::Result;
 use crate::localise::upsample;
+use crate::maximise::png;
 use crate::metric::bootstrap::quantile;
 use crate::probe::{Cav, Variant, scores};
-use crate::maximise::png;
 use crate::report::{self, Overlay};
 
 /// What a picture shows of a probe: right, wrong, on a picture with or without the concept.
@@ -29,16 +29,15 @@ pub fn draw(context: &Context, fitted: &[(usize, Variant, Fitted)]) -> Result<Ve
     let deepest = context.layers.len().saturating_sub(1);
     for (layer, variant, fitted) in fitted.iter().filter(|(layer, ..)| *layer == deepest) {
         let maps = Maps::open(context, *layer, *variant)?;
-        let sets = context.extraction().open(&context.store, &super::items::plain(context))?;
+        let set = context.extraction().open(&context.store, &super::items::plain(context), *layer)?;
         for number in 0..context.concepts().len() {
             let name = &context.concepts()[number];
-            let cavs: Vec<&Cav> =
-                fitted.cavs.iter().filter(|c| c.concept == *name && c.probe != "permuted").collect();
+            let cavs: Vec<&Cav> = fitted.cavs.iter().filter(|c| c.concept == *name && c.probe != "permuted").collect();
             let samples = localise::samples(context, number);
             if cavs.is_empty() || samples.is_empty() {
                 continue;
             }
-            let scores = scores(&sets[*layer], &samples, &cavs)?;
+            let scores = scores(&set, &samples, &cavs)?;
             let leading = cavs.iter().position(|c| c.probe == "classifier").unwrap_or(0);
             let column: Vec<f64> = scores.column(leading).to_vec();
             let chosen = choose(context, number, &samples, &column);

@@ -110,7 +110,8 @@ impl Study {
         let version = table.get("version").and_then(toml::Value::as_integer);
         if version != Some(i64::from(VERSION)) {
             let found = table.get("version").map_or("no `version`".to_owned(), |v| format!("version {v}"));
-            let hint = format!("this cavern reads version {VERSION}: write `version = {VERSION}` and run `cavern validate`");
+            let hint =
+                format!("this cavern reads version {VERSION}: write `version = {VERSION}` and run `cavern validate`");
             return Err(Error::file(path, found, hint));
         }
         for assignment in set {
@@ -136,7 +137,11 @@ impl Study {
     fn check(&self) -> Result<()> {
         let ok = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if self.name.is_empty() || !self.name.chars().all(ok) {
-            return Err(Error::key("name", format!("`{}` cannot name a folder", self.name), "use letters, digits, - and _"));
+            return Err(Error::key(
+                "name",
+                format!("`{}` cannot name a folder", self.name),
+                "use letters, digits, - and _",
+            ));
         }
         self.split.check()?;
         self.probe.check()?;

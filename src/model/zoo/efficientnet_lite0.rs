@@ -54,7 +54,8 @@ pub(super) fn assemble(source: &dyn Source, device: &Device) -> Result<Graph> {
     for Stage(count, kernel, stride, expansion, output) in STAGES {
         for i in 0..count {
             let stride = if i == 0 { stride } else { 1 };
-            node = block(source, &mut graph, node, &Block { number, kernel, stride, expansion, input: channels, output })?;
+            node =
+                block(source, &mut graph, node, &Block { number, kernel, stride, expansion, input: channels, output })?;
             (number, channels) = (number + 1, output);
         }
     }

@@ -61,7 +61,6 @@ fn edited(unit: &Unit, concept: &Concept, k: usize, decided: &Decisions, rows: &
     let boot = &concept.bootstrap;
     let n = 2 * swapped.len();
     rows.push("hard_h3", "", boot.estimate(|w| edited_accuracy(&kept, &removed, 0.0, w), 0.5, "chance", n));
-    let gap =
-        boot.estimate(|w| decided.balanced(w) - edited_accuracy(&kept, &removed, 0.0, w), 0.0, "no gap", n);
+    let gap = boot.estimate(|w| decided.balanced(w) - edited_accuracy(&kept, &removed, 0.0, w), 0.0, "no gap", n);
     rows.push("hard_gap_h3", "", gap);
 }

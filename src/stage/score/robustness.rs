@@ -16,11 +16,10 @@ pub(super) fn measure(context: &Context, unit: &Unit, concept: &Concept, k: usiz
     let by_view: Vec<Vec<f64>> = (0..views.len())
         .map(|v| (0..clean.len()).map(|at| unit.views[[concept.views(at, views.len()).start + v, k]]).collect())
         .collect();
-    let group = |wanted: &dyn Fn(&View) -> bool| {
-        (0..views.len()).filter(|v| wanted(&views[*v])).collect::<Vec<usize>>()
-    };
+    let group =
+        |wanted: &dyn Fn(&View) -> bool| (0..views.len()).filter(|v| wanted(&views[*v])).collect::<Vec<usize>>();
     let mut groups: Vec<(String, Vec<usize>)> = vec![
-        ("all".into(), group(&|_| true)),
+        (String::new(), group(&|_| true)),
         ("geometric".into(), group(&View::is_geometric)),
         ("photometric".into(), group(&|v| !v.is_geometric())),
     ];

@@ -40,7 +40,7 @@ impl Unit {
         let (_, fitted) = fit::get(context, layer, variant)?;
         let extraction = context.extraction();
         let open = |items: &[crate::activation::Item]| -> Result<Option<LayerSet>> {
-            if items.is_empty() { Ok(None) } else { Ok(Some(extraction.open(&context.store, items)?.swap_remove(layer))) }
+            if items.is_empty() { Ok(None) } else { extraction.open(&context.store, items, layer).map(Some) }
         };
         let test = context.part(Part::Test);
         let all: Vec<&Cav> = fitted.all().collect();

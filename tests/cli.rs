@@ -1,0 +1,120 @@
+//! What a user sees of the command line: results on stdout, everything else on stderr, exit codes 0, 1 and 2.
+
+use std::path::Path;
+
+use snapbox::cmd::{Command, cargo_bin};
+
+fn cavern(args: &[&str]) -> Command {
+    Command::new(cargo_bin!("cavern")).args(args).current_dir(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs a command that must fail with exit code 2, and returns what it says.
+fn mistake(args: &[&str]) -> String {
+    let output = cavern(args).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+    assert!(output.stdout.is_empty(), "{args:?} prints results although it fails");
+    assert!(!message.contains("panicked"), "{message}");
+    message
+}
+
+fn study(dir: &Path, text: &str) -> String {
+    let path = dir.join("study.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn help_names_every_command() {
+    let output = cavern(&["--help"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for command in
+        ["run", "extract", "fit", "localise", "maximise", "score", "report", "train", "validate", "ls", "predict"]
+    {
+        assert!(text.contains(&format!("  {command}")), "{command}: {text}");
+        assert_eq!(cavern(&[command, "--help"]).output().unwrap().status.code(), Some(0));
+    }
+}
+
+#[test]
+fn the_shipped_studies_are_valid() {
+    for file in ["quickstart", "camvid", "train_elements"] {
+        let path = format!("probes/{file}.toml");
+        let output = cavern(&["validate", &path]).output().unwrap();
+        assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).ends_with("ok\n"));
+    }
+}
+
+#[test]
+fn wrong_studies_are_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let quickstart = std::fs::read_to_string("probes/quickstart.toml").unwrap();
+    let cases = [
+        (quickstart.replace("lambda =", "lamda ="), vec!["unknown key `lamda`", "`lambda`", "line "]),
+        (quickstart.replace("version = 1", "version = 7"), vec!["version 7", "version = 1"]),
+        (quickstart.replace("\"e3\"", "\"e4\""), vec!["unknown value `e4`", "`e1`"]),
+        (quickstart.replace("\"hflip\"", "\"hflop\""), vec!["hflop", "`hflip`"]),
+        (quickstart.replace("seed = 1", "seed = "), vec!["study.toml", "line "]),
+        (quickstart.replace("\"cured\"", "\"curd\""), vec!["`curd`", "`cured`"]),
+    ];
+    for (text, parts) in cases {
+        let path = study(dir.path(), &text);
+        let message = mistake(&["validate", &path]);
+        for part in parts {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+    assert!(mistake(&["run", "nowhere.toml"]).contains("no such file"));
+    assert!(mistake(&["validate", "probes/quickstart.toml", "--set", "seed"]).contains("key=value"));
+}
+
+#[test]
+fn wrong_runs_are_explained_and_leave_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let quickstart = "probes/quickstart.toml";
+    let run = |set: &str| mistake(&["run", quickstart, "--out", out, "--set", set]);
+    assert!(run("model.layers=[\"conf4\"]").contains("`conv4`"));
+    assert!(run("model.name=elements_cn").contains("`elements_cnn`"));
+    assert!(run("dataset.concepts=[\"triangel\"]").contains("`triangle`"));
+    assert!(run("dataset.root=x").contains("dataset.root"));
+    let weights = dir.path().join("w.pth");
+    std::fs::write(&weights, b"\x80\x02}.").unwrap();
+    let message = run(&format!("model.weights={}", weights.display()));
+    assert!(message.contains("w.pth"), "{message}");
+    let message = mistake(&["run", quickstart, "--out", out, "--device", "tpu"]);
+    assert!(message.contains("cuda:0"), "{message}");
+    let message = mistake(&["report", quickstart, "--out", out]);
+    assert!(message.contains("cavern fit"), "{message}");
+    let runs = std::fs::read_dir(out).unwrap().flatten().filter(|e| e.file_name() != "store" && e.path().is_dir());
+    assert_eq!(runs.count(), 0, "no run folder after failures");
+}
+
+#[test]
+fn models_layers_and_probes_are_listed() {
+    let text = |args: &[&str]| String::from_utf8(cavern(args).output().unwrap().stdout).unwrap();
+    assert!(text(&["ls", "models"]).contains("efficientnet_lite0"));
+    let layers = text(&["ls", "layers", "efficientnet_lite0", "--match", "blocks.1?"]);
+    assert!(layers.contains("blocks.10") && !layers.contains("blocks.2 "), "{layers}");
+    assert!(text(&["ls", "layers", "efficientnet_lite0"]).contains("1280 x 7 x 7"));
+    assert!(text(&["ls", "probes"]).contains("classifier"));
+    assert!(mistake(&["ls", "layers", "elements_cnn", "--match", "kanv4"]).contains("`conv4`"));
+}
+
+#[test]
+fn predict_answers_for_a_picture_and_explains_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let picture = dir.path().join("red.png");
+    image::RgbImage::from_pixel(64, 64, image::Rgb([255, 255, 255])).save(&picture).unwrap();
+    let picture = picture.to_str().unwrap();
+    let output = cavern(&["predict", "elements_cnn", picture, "--json"]).output().unwrap();
+    let line = String::from_utf8(output.stdout).unwrap();
+    let value: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
+    assert!(value.to_string().contains("red.png"), "{line}");
+    let text = dir.path().join("text.png");
+    std::fs::write(&text, b"not a picture").unwrap();
+    let message = mistake(&["predict", "elements_cnn", text.to_str().unwrap()]);
+    assert!(message.contains("text.png"), "{message}");
+    assert!(mistake(&["predict", "efficientnet_lite0", picture]).contains("weights"));
+}
