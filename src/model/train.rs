@@ -129,7 +129,8 @@ pub fn train(
     let data = Labelled { dataset, graph: &graph };
     let (mut fit, held_out) = hold_out(dataset, options.held_out, seed)?;
 
-    let params = ParamsAdamW { lr: options.learning_rate, weight_decay: options.weight_decay, ..ParamsAdamW::default() };
+    let params =
+        ParamsAdamW { lr: options.learning_rate, weight_decay: options.weight_decay, ..ParamsAdamW::default() };
     let mut adam = AdamW::new(vars.values().cloned().collect(), params)?;
     let mut curve = Curve { epochs: Vec::new(), labels: Vec::new() };
     let steps = fit.len().div_ceil(options.batch) * options.epochs;
@@ -166,7 +167,8 @@ fn hold_out(dataset: &dyn Dataset, share: f64, seed: Seed) -> Result<(Vec<usize>
     groups.shuffle(&mut seed.stream("train/held out"));
     let out: BTreeSet<&str> = groups[..(groups.len() as f64 * share).ceil() as usize].iter().copied().collect();
     let all = 0..dataset.samples().len();
-    let (held_out, fit): (Vec<usize>, Vec<usize>) = all.partition(|i| out.contains(dataset.samples()[*i].group.as_str()));
+    let (held_out, fit): (Vec<usize>, Vec<usize>) =
+        all.partition(|i| out.contains(dataset.samples()[*i].group.as_str()));
     if fit.is_empty() || held_out.is_empty() {
         let problem = format!("{} groups of samples cannot be shared out to training and held-out", groups.len());
         return Err(Error::key("dataset.count", problem, "use more pictures"));
