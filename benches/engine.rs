@@ -76,16 +76,16 @@ fn processor_time() -> f64 {
 }
 
 /// Least wall time and mean processor time of one run, by image.
-fn measure(name: &str, images: usize, runs: usize, mut f: impl FnMut() -> Outcome) -> Outcome {
+fn measure<R>(name: &str, images: usize, runs: usize, mut f: impl FnMut() -> Outcome<R>) -> Outcome {
     let mut filters = std::env::args().skip(1).filter(|a| !a.starts_with("--")).peekable();
     if filters.peek().is_some() && !filters.any(|f| name.contains(&f)) {
         return Ok(());
     }
-    f()?;
+    drop(f()?);
     let (start, mut best) = (processor_time(), f64::MAX);
     for _ in 0..runs {
         let at = Instant::now();
-        f()?;
+        drop(f()?);
         best = best.min(at.elapsed().as_secs_f64());
     }
     let processor = (processor_time() - start) / runs as f64;
@@ -101,17 +101,13 @@ fn main() -> Outcome {
     if std::env::args().any(|a| a == "--layers") {
         return layers(&graph, &x);
     }
-    measure("forward, batch 16", 16, 8, || Ok(drop(graph.forward(&x, &[head])?)))?;
+    measure("forward, batch 16", 16, 8, || Ok(graph.forward(&x, &[head])?))?;
     let x8 = x.narrow(0, 0, 8)?.contiguous()?;
-    measure("forward and gradient, 8", 8, 6, || {
-        let gradient = graph.pull_back(head, &x8, |_, z| Ok(z.ones_like()?))?;
-        Ok(assert_eq!(gradient.dims(), x8.dims()))
-    })?;
+    measure("forward and gradient, 8", 8, 6, || Ok(graph.pull_back(head, &x8, |_, z| Ok(z.ones_like()?))?))?;
     measure("the same by candle's graph, 8", 8, 3, || {
         let x = Var::from_tensor(&x8)?;
         let y = graph.forward(&x, &[head])?.remove(0);
-        let gradients = y.sum_all()?.backward()?;
-        Ok(assert!(gradients.get(&x).is_some()))
+        Ok(y.sum_all()?.backward()?.get(&x).cloned())
     })?;
     let direction = vec![(1.0 / 1280f32).sqrt(); 1280];
     let job = |seed| Job {
@@ -122,9 +118,7 @@ fn main() -> Outcome {
     };
     let jobs: Vec<Job> = (0..8).map(job).collect();
     let options = MaximiseOptions { steps: 8, ..MaximiseOptions::default() };
-    measure("maximise, 8 pictures' steps", 64, 2, || {
-        Ok(drop(maximise(&graph, head, &jobs, &options, Seed(1), |_| {})?))
-    })
+    measure("maximise, 8 pictures' steps", 64, 2, || Ok(maximise(&graph, head, &jobs, &options, Seed(1), |_| {})?))
 }
 
 /// Time of every layer by itself.
@@ -133,7 +127,7 @@ fn layers(graph: &Graph, x: &Tensor) -> Outcome {
     for (i, layer) in graph.layers().iter().enumerate() {
         let next = graph.forward_from(i, &values, &[i + 1])?.remove(0);
         let shape = format!("{} {:?}", layer.name, layer.shape);
-        measure(&shape, 16, 4, || Ok(drop(graph.forward_from(i, &values, &[i + 1])?)))?;
+        measure(&shape, 16, 4, || Ok(graph.forward_from(i, &values, &[i + 1])?))?;
         values = next.to_dtype(DType::F32)?;
     }
     Ok(())
