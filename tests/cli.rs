@@ -1,5 +1,7 @@
 //! What a user sees of the command line: results on stdout, everything else on stderr, exit codes 0, 1 and 2.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 use std::path::Path;
 
 use snapbox::cmd::{Command, cargo_bin};

@@ -1,5 +1,7 @@
 //! A whole study, small: the same bytes for any number of threads, after any number of kills, and nothing done twice.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -20,7 +22,9 @@ const SMALL: [&str; 9] = [
 fn command(out: &Path, extra: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cavern"));
     command.args(["run", "probes/quickstart.toml", "--out"]).arg(out).current_dir(env!("CARGO_MANIFEST_DIR"));
-    SMALL.iter().for_each(|set| drop(command.args(["--set", set])));
+    for set in SMALL {
+        command.args(["--set", set]);
+    }
     command.args(extra);
     command
 }
@@ -89,7 +93,9 @@ fn stages_one_by_one_are_the_whole_run() {
     for stage in ["extract", "fit", "localise", "maximise", "score", "report"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cavern"));
         command.args([stage, "probes/quickstart.toml", "--out"]).arg(dir.path().join("b"));
-        SMALL.iter().for_each(|set| drop(command.args(["--set", set])));
+        for set in SMALL {
+            command.args(["--set", set]);
+        }
         let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
         assert!(output.status.success(), "{stage}: {}", String::from_utf8_lossy(&output.stderr));
         folder = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());

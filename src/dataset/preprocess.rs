@@ -49,33 +49,44 @@ impl Preprocess {
     /// When the picture is empty.
     pub fn picture(&self, image: &RgbImage) -> Result<Picture> {
         let failure = |e: String| Error::data("a picture", e, "check that it is not empty");
-        let (left, top, width, height) = self.window(image.width() as usize, image.height() as usize);
+        let (width, height, left, top) = self.resized(image.width() as usize, image.height() as usize);
         let from = fir::images::ImageRef::new(image.width(), image.height(), image.as_raw(), fir::PixelType::U8x3)
             .map_err(|e| failure(e.to_string()))?;
-        let mut to = fir::images::Image::new(self.size as u32, self.size as u32, fir::PixelType::U8x3);
+        let mut to = fir::images::Image::new(width as u32, height as u32, fir::PixelType::U8x3);
         let algorithm = match self.filter {
             Filter::Nearest => fir::ResizeAlg::Nearest,
             Filter::Bilinear => fir::ResizeAlg::Convolution(fir::FilterType::Bilinear),
             Filter::Bicubic => fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom),
         };
-        let options = fir::ResizeOptions::new().resize_alg(algorithm).crop(left, top, width, height);
+        let options = fir::ResizeOptions::new().resize_alg(algorithm);
         fir::Resizer::new().resize(&from, &mut to, &options).map_err(|e| failure(e.to_string()))?;
         let bytes = to.buffer();
-        let plane = |c: usize| bytes.iter().skip(c).step_by(3).map(|v| f32::from(*v) / 255.0);
-        let pixels = (0..3).flat_map(plane).collect();
+        let mut pixels = Vec::with_capacity(3 * self.size * self.size);
+        for c in 0..3 {
+            for y in top..top + self.size {
+                let row = &bytes[(y * width + left) * 3..][..self.size * 3];
+                pixels.extend(row.iter().skip(c).step_by(3).map(|v| f32::from(*v) / 255.0));
+            }
+        }
         Ok(Picture { size: self.size, pixels })
+    }
+
+    /// Width and height of the resized picture, and the left and upper edge of the part that is kept; whole pixels, in
+    /// torchvision's rounding (`Resize` of the short side, then `CenterCrop`).
+    fn resized(&self, width: usize, height: usize) -> (usize, usize, usize, usize) {
+        let Some(short) = self.crop else { return (self.size, self.size, 0, 0) };
+        let (short, least) = (short.max(self.size), width.min(height).max(1));
+        let (width, height) = (width * short / least, height * short / least);
+        let edge = |length: usize| (length.saturating_sub(self.size) as f64 / 2.0).round_ties_even() as usize;
+        (width, height, edge(width), edge(height))
     }
 
     /// The part of a picture that the network sees: left, top, width, height, in the picture's pixels.
     pub fn window(&self, width: usize, height: usize) -> (f64, f64, f64, f64) {
-        let (width, height) = (width as f64, height as f64);
-        match self.crop {
-            None => (0.0, 0.0, width, height),
-            Some(short) => {
-                let side = width.min(height) * (self.size as f64 / short as f64).min(1.0);
-                ((width - side) / 2.0, (height - side) / 2.0, side, side)
-            }
-        }
+        let (w, h, left, top) = self.resized(width, height);
+        let (across, down) = (width as f64 / w as f64, height as f64 / h as f64);
+        let size = self.size as f64;
+        (left as f64 * across, top as f64 * down, size * across, size * down)
     }
 
     /// Writes the normalised input `[3, size, size]`.

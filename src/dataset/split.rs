@@ -156,8 +156,8 @@ mod tests {
 
     fn sample(i: usize, group: String, time: Option<f64>) -> Sample {
         let presence = vec![
-            if i % 3 == 0 { Presence::Present } else { Presence::Absent },
-            if i % 20 == 0 { Presence::Present } else { Presence::Unknown },
+            if i.is_multiple_of(3) { Presence::Present } else { Presence::Absent },
+            if i.is_multiple_of(20) { Presence::Present } else { Presence::Unknown },
         ];
         let (id, name) = (Digest::of(&i.to_le_bytes()), format!("s{i}"));
         let (coverage, labels) = (vec![f32::NAN; 2], std::collections::BTreeSet::new());

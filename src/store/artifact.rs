@@ -1,5 +1,7 @@
 //! One artifact: a folder of files with a manifest, published by a rename.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -142,7 +144,10 @@ pub struct Draft {
 
 impl Draft {
     pub(super) fn new(parent: &Path) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("draft-").tempdir_in(parent);
+        let mut builder = tempfile::Builder::new();
+        // A store may be shared: its folders have the permissions of any new folder.
+        builder.prefix("draft-").permissions(Permissions::from_mode(0o777));
+        let folder = builder.tempdir_in(parent);
         Ok(Self { folder: folder.map_err(Error::io("create a folder in", parent))?, files: Vec::new() })
     }
 

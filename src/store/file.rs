@@ -1,6 +1,8 @@
 //! Files that appear whole or not at all.
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -8,13 +10,16 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 
 /// Writes a file through a temporary neighbour and a rename, so that a reader never sees half of it.
+/// Its permissions are those of any new file.
 ///
 /// # Errors
 /// When the folder cannot be created or the file not written.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("write in", folder))?;
+    let mut builder = tempfile::Builder::new();
+    let file = builder.permissions(Permissions::from_mode(0o666)).tempfile_in(folder);
+    let mut file = file.map_err(Error::io("write in", folder))?;
     file.write_all(bytes).map_err(Error::io("write", path))?;
     file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
     Ok(())

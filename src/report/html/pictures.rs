@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use image::codecs::jpeg::JpegEncoder;
 use serde::Serialize;
 
 use super::super::info::{probe_label, probe_order};
@@ -165,6 +166,17 @@ fn score(value: f64) -> String {
     if value.is_finite() { format!("score {}", short_number(value)) } else { "score n/a".to_owned() }
 }
 
+/// A picture inside the page. Large ones are embedded as JPEG, a fifth of the size; the run's folder has the PNG.
 fn uri(png: &[u8]) -> String {
-    format!("data:image/png;base64,{}", STANDARD.encode(png))
+    match jpeg(png) {
+        Some(jpeg) if jpeg.len() < png.len() => format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)),
+        _ => format!("data:image/png;base64,{}", STANDARD.encode(png)),
+    }
+}
+
+fn jpeg(png: &[u8]) -> Option<Vec<u8>> {
+    let picture = image::load_from_memory(png).ok()?.to_rgb8();
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, 85).encode_image(&picture).ok()?;
+    Some(bytes)
 }
