@@ -2,6 +2,7 @@
 
 pub mod camvid;
 pub mod elements;
+pub mod folder;
 pub mod mask;
 pub mod pictures;
 pub mod preprocess;
@@ -32,7 +33,8 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
     match spec.format {
         Format::Elements => Ok(Box::new(elements::open(spec, seed)?)),
         Format::Camvid => Ok(Box::new(camvid::open(spec, root(spec)?)?)),
-        Format::Folder | Format::Manifest | Format::Imported => {
+        Format::Folder => Ok(Box::new(folder::open(spec, root(spec)?)?)),
+        Format::Manifest | Format::Imported => {
             Err(Error::key("dataset.format", "cannot be read yet", "elements or camvid"))
         }
     }
