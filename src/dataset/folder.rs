@@ -207,3 +207,136 @@ impl Dataset for Folder {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::spec::{Format, Tile};
+
+    fn picture(path: &Path, seed: u8) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8, y as u8, seed])).save(path).unwrap();
+    }
+
+    /// A grey picture with `size` by `size` pixels set in the upper left corner.
+    fn mask(path: &Path, size: u32, width: u32) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let grey = |x, y| image::Luma([u8::from(x < size && y < size) * 255]);
+        GrayImage::from_fn(width, 8, grey).save(path).unwrap();
+    }
+
+    /// Dots: d1 (mask of a quarter), d2 (mask of a pixel), d3 (empty mask), d4 (no mask). Stripes: s1, and d4 again.
+    fn tree() -> (tempfile::TempDir, DatasetSpec) {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, seed) in [("dots/d_1.png", 1), ("dots/d_2.png", 2), ("dots/d_3.png", 3), ("dots/sub/d_4.png", 4)] {
+            picture(&at(name), seed);
+        }
+        for (name, seed) in [("stripes/copy.png", 4), ("stripes/s_1.jpg", 5)] {
+            picture(&at(name), seed);
+        }
+        for (name, seed) in [("negative/road/n.png", 6), ("negative/sky/n.png", 7), ("negative/loose.png", 8)] {
+            picture(&at(name), seed);
+        }
+        for (name, size) in [("masks/dots/d_1.png", 4), ("masks/dots/d_2.png", 1), ("masks/dots/d_3.png", 0)] {
+            mask(&at(name), size, 8);
+        }
+        let mut spec = DatasetSpec::of(Format::Folder);
+        spec.root = Some(dir.path().to_path_buf());
+        (dir, spec)
+    }
+
+    const YES: Presence = Presence::Present;
+    const NO: Presence = Presence::Absent;
+    const OPEN: Presence = Presence::Unknown;
+
+    #[test]
+    fn the_place_of_a_file_is_its_label() {
+        let (dir, mut spec) = tree();
+        (spec.group_until, spec.present_from) = (Some("_".into()), 0.1);
+        let data = open(&spec, dir.path()).unwrap();
+        assert_eq!(data.concepts(), ["dots", "stripes"]);
+        let of = |name: &str| data.samples().iter().find(|s| s.name == name).unwrap();
+        let presence = |name: &str| of(name).presence.clone();
+        assert_eq!(data.samples().len(), 8);
+        assert_eq!(presence("dots-d_1"), [YES, OPEN]);
+        assert_eq!(presence("dots-d_2"), [OPEN, OPEN]);
+        assert_eq!(presence("dots-d_3"), [NO, OPEN]);
+        assert_eq!(presence("stripes-s_1"), [OPEN, YES]);
+        assert_eq!(presence("negative-sky-n"), [NO, NO]);
+        assert_eq!((of("dots-d_1").coverage[0], of("dots-d_1").group.as_str()), (0.25, "d"));
+        assert_eq!(of("dots-d_1").source, "dots");
+        let source = |name: &str| of(name).source.clone();
+        assert_eq!([source("negative-sky-n"), source("negative-loose")], ["negative/sky", "negative"]);
+        assert_eq!(of("negative-loose").group, "loose.png");
+        assert_eq!(data.mask(0, 0).unwrap().unwrap().coverage(), 0.25);
+        assert!(data.mask(0, 1).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_same_pixels_are_one_sample() {
+        let (dir, spec) = tree();
+        mask(&dir.path().join("masks/stripes/copy.png"), 4, 8);
+        let data = open(&spec, dir.path()).unwrap();
+        let at = data.samples().iter().position(|s| s.name == "dots-sub-d_4").unwrap();
+        let sample = &data.samples()[at];
+        assert_eq!(sample.presence, [YES, YES]);
+        assert_eq!(sample.labels.iter().collect::<Vec<_>>(), ["dots", "stripes"]);
+        assert!(sample.coverage[0].is_nan() && sample.masks.is_some());
+        assert_eq!((sample.coverage[1], data.mask(at, 1).unwrap().unwrap().coverage()), (0.25, 0.25));
+        assert!(data.samples().iter().all(|s| s.name != "stripes-copy"));
+        picture(&dir.path().join("negative/again.png"), 4);
+        let data = open(&spec, dir.path()).unwrap();
+        assert_eq!(data.samples()[at].presence, [OPEN, OPEN]);
+    }
+
+    #[test]
+    fn only_a_mask_knows_tiles() {
+        let (dir, mut spec) = tree();
+        spec.concepts = vec!["dots".into()];
+        let tiles = |spec: &mut DatasetSpec, size| {
+            spec.tile = Some(Tile { size, stride: None });
+            let data = open(spec, dir.path()).unwrap();
+            let of = |name: &str| {
+                let found = data.samples().iter().filter(|s| s.name.starts_with(name));
+                found.map(|s| s.presence[0]).collect::<Vec<_>>()
+            };
+            (of("dots-d_1"), of("dots-sub-d_4"), of("negative-sky"))
+        };
+        assert_eq!(tiles(&mut spec, 4), (vec![YES, NO, NO, NO], vec![OPEN; 4], vec![NO; 4]));
+        assert_eq!(tiles(&mut spec, 8), (vec![YES], vec![YES], vec![NO]));
+    }
+
+    #[test]
+    fn unusable_files_are_told() {
+        let (dir, mut spec) = tree();
+        let at = |name: &str| dir.path().join(name);
+        let whole = std::fs::read(at("stripes/s_1.jpg")).unwrap();
+        std::fs::write(at("stripes/s_1.jpg"), &whole[..whole.len() / 3]).unwrap();
+        std::fs::write(at("negative/loose.png"), "a text").unwrap();
+        mask(&at("masks/dots/d_1.png"), 4, 9);
+        let message = open(&spec, dir.path()).unwrap_err().to_string();
+        for part in ["3 of 9", "s_1.jpg (not a whole", "loose.png (not a whole", "d_1.png has 9x8 pixels"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        spec.max_skipped = 0.5;
+        assert_eq!(open(&spec, dir.path()).unwrap().skipped().len(), 3);
+    }
+
+    #[test]
+    fn missing_folders_are_told() {
+        let (dir, mut spec) = tree();
+        let message = |spec: &DatasetSpec, root: &Path| open(spec, root).unwrap_err().to_string();
+        assert!(message(&spec, &dir.path().join("x")).contains("no such folder"));
+        spec.concepts = vec!["dot".into()];
+        assert!(message(&spec, dir.path()).contains("`dots`"));
+        spec.concepts.clear();
+        picture(&dir.path().join("dots/other/d_1.png"), 9);
+        assert!(message(&spec, dir.path()).contains("2 pictures of this name"));
+        std::fs::create_dir(dir.path().join("empty")).unwrap();
+        spec.concepts = vec!["empty".into()];
+        assert!(message(&spec, dir.path()).contains("holds no .png"));
+        std::fs::remove_dir_all(dir.path().join("negative")).unwrap();
+        assert!(message(&spec, dir.path()).contains("no folder of negatives"));
+    }
+}

@@ -3,6 +3,8 @@
 pub mod camvid;
 pub mod elements;
 pub mod folder;
+pub mod imported;
+pub mod manifest;
 pub mod mask;
 pub mod pictures;
 pub mod preprocess;
@@ -34,9 +36,8 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
         Format::Elements => Ok(Box::new(elements::open(spec, seed)?)),
         Format::Camvid => Ok(Box::new(camvid::open(spec, root(spec)?)?)),
         Format::Folder => Ok(Box::new(folder::open(spec, root(spec)?)?)),
-        Format::Manifest | Format::Imported => {
-            Err(Error::key("dataset.format", "cannot be read yet", "elements or camvid"))
-        }
+        Format::Manifest => Ok(Box::new(manifest::open(spec, root(spec)?)?)),
+        Format::Imported => Ok(Box::new(imported::open(spec, root(spec)?)?)),
     }
 }
 

@@ -113,8 +113,8 @@ impl Pictures {
         &self.skipped
     }
 
-    /// Makes one sample of those with the same pixels: the first by order stays, and knows what each of them knew. Where
-    /// two contradict each other the concept is unknown.
+    /// Makes one sample of those with the same pixels: the first by order stays, and knows what each of them knew.
+    /// Where two contradict each other the concept is unknown.
     #[must_use]
     pub fn merged(mut self) -> Self {
         let mut first: HashMap<Digest, usize> = HashMap::new();

@@ -156,8 +156,8 @@ mod tests {
 
     fn sample(i: usize, group: String, time: Option<f64>) -> Sample {
         let presence = vec![
-            if i % 3 == 0 { Presence::Present } else { Presence::Absent },
-            if i % 20 == 0 { Presence::Present } else { Presence::Unknown },
+            if i.is_multiple_of(3) { Presence::Present } else { Presence::Absent },
+            if i.is_multiple_of(20) { Presence::Present } else { Presence::Unknown },
         ];
         let (id, name) = (Digest::of(&i.to_le_bytes()), format!("s{i}"));
         let (coverage, labels) = (vec![f32::NAN; 2], std::collections::BTreeSet::new());
@@ -187,7 +187,7 @@ mod tests {
         let samples = clips();
         let spec = SplitSpec { block: 20.0, gap: 2.5, ..SplitSpec::default() };
         let split = split(&samples, &spec, Seed(4)).unwrap();
-        for i in 0..600 {
+        for i in 0..600usize {
             for j in 0..600 {
                 let near = i / 150 == j / 150 && i.abs_diff(j) < 3;
                 let parts = (split.part[i], split.part[j]);
