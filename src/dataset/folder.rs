@@ -312,7 +312,7 @@ mod tests {
         let (dir, mut spec) = tree();
         let at = |name: &str| dir.path().join(name);
         let whole = std::fs::read(at("stripes/s_1.jpg")).unwrap();
-        std::fs::write(at("stripes/s_1.jpg"), &whole[..whole.len() / 3]).unwrap();
+        std::fs::write(at("stripes/s_1.jpg"), &whole[..whole.len() - 3]).unwrap();
         std::fs::write(at("negative/loose.png"), "a text").unwrap();
         mask(&at("masks/dots/d_1.png"), 4, 9);
         let message = open(&spec, dir.path()).unwrap_err().to_string();
