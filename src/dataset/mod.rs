@@ -2,6 +2,9 @@
 
 pub mod camvid;
 pub mod elements;
+pub mod folder;
+pub mod imported;
+pub mod manifest;
 pub mod mask;
 pub mod pictures;
 pub mod preprocess;
@@ -32,9 +35,9 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
     match spec.format {
         Format::Elements => Ok(Box::new(elements::open(spec, seed)?)),
         Format::Camvid => Ok(Box::new(camvid::open(spec, root(spec)?)?)),
-        Format::Folder | Format::Manifest | Format::Imported => {
-            Err(Error::key("dataset.format", "cannot be read yet", "elements or camvid"))
-        }
+        Format::Folder => Ok(Box::new(folder::open(spec, root(spec)?)?)),
+        Format::Manifest => Ok(Box::new(manifest::open(spec, root(spec)?)?)),
+        Format::Imported => Ok(Box::new(imported::open(spec, root(spec)?)?)),
     }
 }
 

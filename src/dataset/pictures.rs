@@ -1,6 +1,7 @@
 //! What all datasets of image files share: reading, tiling, hashing, and a list of what could not be used.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,8 +51,8 @@ pub struct Labels {
 pub struct Pictures {
     frames: Vec<Frame>,
     samples: Vec<Sample>,
-    /// For each sample its frame and window.
-    places: Vec<(usize, Window)>,
+    /// For each sample the frames and windows that show it; the picture is read from the first.
+    places: Vec<Vec<(usize, Window)>>,
     skipped: Vec<Skipped>,
     cache: Cache<RgbImage>,
 }
@@ -93,7 +94,7 @@ impl Pictures {
                 Ok(found) => {
                     for ((window, labels), id) in found {
                         samples.push(sample(frame, spec.tile.is_some().then_some(window), labels, id));
-                        places.push((f, window));
+                        places.push(vec![(f, window)]);
                     }
                 }
             }
@@ -112,10 +113,37 @@ impl Pictures {
         &self.skipped
     }
 
+    /// Makes one sample of those with the same pixels: the first by order stays, and knows what each of them knew.
+    /// Where two contradict each other the concept is unknown.
+    #[must_use]
+    pub fn merged(mut self) -> Self {
+        let mut first: HashMap<Digest, usize> = HashMap::new();
+        let (mut samples, mut places): (Vec<Sample>, Vec<Vec<_>>) = (Vec::new(), Vec::new());
+        for (sample, place) in std::mem::take(&mut self.samples).into_iter().zip(std::mem::take(&mut self.places)) {
+            match first.entry(sample.id.clone()) {
+                Entry::Vacant(slot) => {
+                    slot.insert(samples.len());
+                    samples.push(sample);
+                    places.push(place);
+                }
+                Entry::Occupied(slot) => {
+                    merge(&mut samples[*slot.get()], sample);
+                    places[*slot.get()].extend(place);
+                }
+            }
+        }
+        Self { samples, places, ..self }
+    }
+
     /// The frame and window of a sample.
     pub fn place(&self, sample: usize) -> (&Frame, Window) {
-        let (frame, window) = self.places[sample];
+        let (frame, window) = self.places[sample][0];
         (&self.frames[frame], window)
+    }
+
+    /// All frames and windows that show a sample: several after [`Pictures::merged`].
+    pub fn places(&self, sample: usize) -> impl Iterator<Item = (&Frame, Window)> {
+        self.places[sample].iter().map(|(frame, window)| (&self.frames[*frame], *window))
     }
 
     /// The picture of a sample.
@@ -148,6 +176,30 @@ fn sample(frame: &Frame, window: Option<Window>, labels: Labels, id: Digest) -> 
     }
 }
 
+/// Adds what another sample of the same pixels knows.
+fn merge(kept: &mut Sample, other: Sample) {
+    let known = kept.presence.iter_mut().zip(&mut kept.coverage).zip(other.presence.iter().zip(&other.coverage));
+    for (c, ((presence, coverage), (theirs, share))) in known.enumerate() {
+        *presence = match (*presence, *theirs) {
+            (Presence::Unknown, one) | (one, Presence::Unknown) => one,
+            (one, same) if one == same => one,
+            _ => {
+                let (a, b) = (&kept.name, &other.name);
+                tracing::warn!("`{a}` and `{b}` have the same pixels, but differ on concept {c}: it is unknown there");
+                Presence::Unknown
+            }
+        };
+        if coverage.is_nan() {
+            *coverage = *share;
+        }
+    }
+    kept.masks = match (kept.masks.take(), other.masks) {
+        (Some(a), Some(b)) => Some(DigestBuilder::new("masks v1").field("", a.as_str()).field("", b.as_str()).finish()),
+        (a, b) => a.or(b),
+    };
+    kept.labels.extend(other.labels);
+}
+
 fn refuse_too_many(skipped: &[Skipped], frames: usize, spec: &DatasetSpec) -> Result<()> {
     for s in skipped {
         tracing::warn!("skipped {}: {}", s.path.display(), s.reason);
@@ -177,7 +229,17 @@ fn pixels_digest(image: &RgbImage, w: Window) -> Digest {
 /// A reason for people, without the file's name.
 pub fn decode(path: &Path) -> Result<image::DynamicImage, String> {
     let bytes = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
+    if cut_jpeg(&bytes) {
+        return Err("not a whole PNG or JPEG image: its end is missing".into());
+    }
     image::load_from_memory(&bytes).map_err(|e| format!("not a whole PNG or JPEG image: {e}"))
+}
+
+/// Whether a JPEG file lacks the mark of its end after its last scan: decoders fill the rest with grey.
+fn cut_jpeg(bytes: &[u8]) -> bool {
+    let mark = |wanted: u8| move |pair: &[u8]| pair == [0xff, wanted];
+    let scan = bytes.windows(2).rposition(mark(0xda));
+    bytes.starts_with(&[0xff, 0xd8]) && scan.is_some_and(|at| !bytes[at..].windows(2).any(mark(0xd9)))
 }
 
 /// Decodes a mask file to its grey values, `[height, width]`.
@@ -186,6 +248,53 @@ pub fn decode(path: &Path) -> Result<image::DynamicImage, String> {
 /// A reason for people, without the file's name.
 pub fn decode_mask(path: &Path) -> Result<GrayImage, String> {
     Ok(decode(path)?.to_luma8())
+}
+
+/// Decodes the mask of an image of the given size.
+///
+/// # Errors
+/// A reason for people, with the mask's name: not readable, or of another size.
+pub fn decode_mask_of(path: &Path, size: (u32, u32)) -> Result<GrayImage, String> {
+    let mask = decode_mask(path).map_err(|e| format!("its mask {}: {e}", path.display()))?;
+    let (w, h) = mask.dimensions();
+    if (w, h) != size {
+        return Err(format!("its mask {} has {w}x{h} pixels, the image {}x{}", path.display(), size.0, size.1));
+    }
+    Ok(mask)
+}
+
+/// What a share of covered pixels says of a concept.
+pub fn presence(share: f32, present_from: f32) -> Presence {
+    match share {
+        0.0 => Presence::Absent,
+        s if s >= present_from => Presence::Present,
+        _ => Presence::Unknown,
+    }
+}
+
+/// Digest of the masks of one window, each with its concept; `None` without a mask.
+pub fn masks_digest<'a>(masks: impl IntoIterator<Item = (&'a str, &'a Mask)>) -> Option<Digest> {
+    let mut masks = masks.into_iter().peekable();
+    masks.peek()?;
+    let add = |digest: DigestBuilder, (concept, mask): (&str, &Mask)| {
+        digest.field(concept, mask.pixels.iter().map(|p| u8::from(*p)).collect::<Vec<_>>())
+    };
+    Some(masks.fold(DigestBuilder::new("masks v1"), add).finish())
+}
+
+/// Readable names of files, unique and without separators: the path below `root` without its extension.
+pub fn names(root: &Path, paths: &[PathBuf]) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let name = |path: &PathBuf| {
+        let below = path.strip_prefix(root).unwrap_or(path).with_extension("");
+        let parts: Vec<_> = below.iter().map(|p| p.to_string_lossy()).collect();
+        let base = parts.join("-");
+        let more = (2..).map(|i: usize| format!("{base}~{i}"));
+        let found = std::iter::once(base.clone()).chain(more).find(|n| !taken.contains(n)).unwrap_or_default();
+        taken.insert(found.clone());
+        found
+    };
+    paths.iter().map(name).collect()
 }
 
 /// The masks of one window of an image of values: those where `shows(value)`.
