@@ -34,8 +34,9 @@ fn models(out: &mut dyn Write) -> Result<()> {
 /// Layers do not depend on the weights, so none are asked for.
 fn layers(model: &str, pattern: &str, out: &mut dyn Write) -> Result<()> {
     let graph = zoo::random(model, Seed(0))?;
+    let nodes = graph.select(pattern)?;
     writeln!(out, "{:24} shape", "layer")?;
-    for node in graph.select(pattern)? {
+    for node in nodes {
         let shape: Vec<String> = graph.shape(node).iter().map(ToString::to_string).collect();
         writeln!(out, "{:24} {}", graph.layer_name(node), shape.join(" x "))?;
     }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use serde::Serialize;
 
+use crate::dataset::decode::decode;
 use crate::error::Error;
 use crate::model::Graph;
 use crate::model::zoo::{self, Outputs};
@@ -38,10 +39,8 @@ pub fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
 
 /// Every class and its probability, the most probable first.
 fn probabilities(graph: &Graph, outputs: Outputs, path: &Path) -> crate::Result<Vec<(String, f32)>> {
-    let unreadable = |e: String| Error::file(path, format!("cannot be read: {e}"), "give a PNG or JPEG picture");
     // The content decides, not the name: a JPEG called .png is still a picture.
-    let bytes = std::fs::read(path).map_err(|e| unreadable(e.to_string()))?;
-    let image = image::load_from_memory(&bytes).map_err(|e| unreadable(e.to_string()))?.to_rgb8();
+    let image = decode(path).map_err(|reason| Error::file(path, reason, "give a PNG or JPEG picture"))?.to_rgb8();
     let [channels, height, width] = graph.input_shape();
     let mut input = vec![0f32; channels * height * width];
     graph.preprocess().normalise(&graph.preprocess().picture(&image)?, &mut input);

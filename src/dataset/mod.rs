@@ -1,6 +1,7 @@
 //! What is looked at: pictures, concept labels, masks, splits and views.
 
 pub mod camvid;
+pub mod decode;
 pub mod elements;
 pub mod folder;
 pub mod imported;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 
+use super::decode::decode;
 use super::mask::Mask;
 use super::sample::{Presence, Sample, Skipped};
 use super::spec::DatasetSpec;
@@ -221,25 +222,6 @@ fn pixels_digest(image: &RgbImage, w: Window) -> Digest {
         .collect();
     let size = [w.width as u64, w.height as u64].map(u64::to_le_bytes).concat();
     DigestBuilder::new("picture v1").field("size", size).field("rgb", bytes).finish()
-}
-
-/// Decodes an image file.
-///
-/// # Errors
-/// A reason for people, without the file's name.
-pub fn decode(path: &Path) -> Result<image::DynamicImage, String> {
-    let bytes = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
-    if cut_jpeg(&bytes) {
-        return Err("not a whole PNG or JPEG image: its end is missing".into());
-    }
-    image::load_from_memory(&bytes).map_err(|e| format!("not a whole PNG or JPEG image: {e}"))
-}
-
-/// Whether a JPEG file lacks the mark of its end after its last scan: decoders fill the rest with grey.
-fn cut_jpeg(bytes: &[u8]) -> bool {
-    let mark = |wanted: u8| move |pair: &[u8]| pair == [0xff, wanted];
-    let scan = bytes.windows(2).rposition(mark(0xda));
-    bytes.starts_with(&[0xff, 0xd8]) && scan.is_some_and(|at| !bytes[at..].windows(2).any(mark(0xd9)))
 }
 
 /// Decodes a mask file to its grey values, `[height, width]`.
