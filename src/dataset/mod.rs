@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod mask;
 pub mod pictures;
 pub mod preprocess;
+pub mod resample;
 pub mod sample;
 pub mod spec;
 pub mod split;

@@ -1,9 +1,9 @@
 //! From a picture to a network's input: resize, crop, normalise.
 
-use fast_image_resize as fir;
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
+use super::resample::resample;
 use crate::error::{Error, Result};
 
 /// How pixels between pixels are made; filters widen when they shrink (Pillow's `antialias`).
@@ -48,19 +48,12 @@ impl Preprocess {
     /// # Errors
     /// When the picture is empty.
     pub fn picture(&self, image: &RgbImage) -> Result<Picture> {
-        let failure = |e: String| Error::data("a picture", e, "check that it is not empty");
+        if image.width() == 0 || image.height() == 0 {
+            return Err(Error::data("a picture", "it has no pixels", "remove it"));
+        }
         let (width, height, left, top) = self.resized(image.width() as usize, image.height() as usize);
-        let from = fir::images::ImageRef::new(image.width(), image.height(), image.as_raw(), fir::PixelType::U8x3)
-            .map_err(|e| failure(e.to_string()))?;
-        let mut to = fir::images::Image::new(width as u32, height as u32, fir::PixelType::U8x3);
-        let algorithm = match self.filter {
-            Filter::Nearest => fir::ResizeAlg::Nearest,
-            Filter::Bilinear => fir::ResizeAlg::Convolution(fir::FilterType::Bilinear),
-            Filter::Bicubic => fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom),
-        };
-        let options = fir::ResizeOptions::new().resize_alg(algorithm);
-        fir::Resizer::new().resize(&from, &mut to, &options).map_err(|e| failure(e.to_string()))?;
-        let bytes = to.buffer();
+        let resized = resample(image, width, height, self.filter);
+        let bytes = resized.as_raw();
         let mut pixels = Vec::with_capacity(3 * self.size * self.size);
         for c in 0..3 {
             for y in top..top + self.size {
