@@ -126,3 +126,75 @@ fn a_planted_shortcut_is_found_and_its_absence_too() {
     assert!(value("e1", "hard_gap_h3").value.abs() < 0.1);
     assert!(value("e1", "direction_cosine").ci_low > value("e3", "direction_cosine").ci_high);
 }
+
+/// A study of activations from elsewhere: channel 0 is the concept where the mask is, the rest is noise.
+fn imported(folder: &Path) -> PathBuf {
+    use safetensors::tensor::{Dtype, TensorView};
+    let (n, channels, side) = (240usize, 6, 4);
+    let mut state = 7u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f32::from((state >> 16) as u16) / 65536.0
+    };
+    let (mut activations, mut masks, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+    for i in 0..n {
+        let present = i % 2 == 0;
+        labels.push(i64::from(present));
+        let place = (i / 2) % (side * side);
+        masks.extend((0..side * side).map(|p| u8::from(present && p == place)));
+        for c in 0..channels {
+            activations
+                .extend((0..side * side).map(|p| noise() + if present && c == 0 && p == place { 8.0 } else { 0.0 }));
+        }
+    }
+    let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let labels: Vec<u8> = labels.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let activations = bytes(&activations);
+    let tensors = [
+        ("activations/mixed", TensorView::new(Dtype::F32, vec![n, channels, side, side], &activations).unwrap()),
+        ("labels", TensorView::new(Dtype::I64, vec![n, 1], &labels).unwrap()),
+        ("masks", TensorView::new(Dtype::U8, vec![n, 1, side, side], &masks).unwrap()),
+    ];
+    std::fs::write(folder.join("a.safetensors"), safetensors::serialize(tensors, None).unwrap()).unwrap();
+    let study = format!(
+        "version = 1\nname = \"imported\"\n[dataset]\nformat = \"imported\"\nroot = \"{}\"\nconcepts = [\"spot\"]\n\
+         [model]\nname = \"imported\"\n[probe]\nkinds = [\"classifier\", \"segmentation\"]\n[score]\nbootstrap = 100\n",
+        folder.join("a.safetensors").display()
+    );
+    let path = folder.join("study.toml");
+    std::fs::write(&path, study).unwrap();
+    path
+}
+
+#[test]
+fn activations_from_elsewhere_run_through_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = imported(dir.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cavern"));
+    let output = command.arg("run").arg(&study).arg("--out").arg(dir.path().join("runs")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let folder = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+    let rows = cavern::report::read_metrics_parquet(&std::fs::read(folder.join("metrics.parquet")).unwrap()).unwrap();
+    let value = |probe: &str, variant: &str, metric: &str| {
+        let found = rows.iter().find(|r| {
+            r.probe == probe
+                && r.variant == variant
+                && r.metric == metric
+                && r.parameter.is_empty()
+                && r.layer == "mixed"
+        });
+        found.unwrap().estimate.value
+    };
+    assert!(value("classifier", "ti", "accuracy") > 0.95);
+    assert!(value("segmentation", "ti", "seg_auroc") > 0.99);
+    assert!(value("random", "ti", "accuracy") < 0.9);
+}
+
+#[test]
+fn too_little_data_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = command(dir.path(), &["--set", "probe.min_samples=5000"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("triangle") && said.contains("5000 wanted") && said.contains("probe.min_samples"), "{said}");
+}

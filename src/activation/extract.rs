@@ -205,3 +205,94 @@ pub fn map_shape(shape: &[usize]) -> [usize; 3] {
         [] => [1, 1, 1],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activation::Storage;
+    use crate::dataset::{Sample, Skipped};
+    use image::RgbImage;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Activations that a test can change, and a count of how often they are asked for.
+    struct Fake {
+        samples: Vec<Sample>,
+        values: Vec<f32>,
+        asked: AtomicUsize,
+    }
+
+    impl Fake {
+        fn new(values: Vec<f32>) -> Self {
+            let sample = |v: &f32| Sample {
+                id: Digest::of(&v.to_le_bytes()),
+                name: format!("{v}"),
+                group: String::new(),
+                time: None,
+                source: String::new(),
+                presence: Vec::new(),
+                coverage: Vec::new(),
+                masks: None,
+                labels: std::collections::BTreeSet::new(),
+            };
+            Self { samples: values.iter().map(sample).collect(), values, asked: AtomicUsize::new(0) }
+        }
+    }
+
+    impl Dataset for Fake {
+        fn concepts(&self) -> &[String] {
+            &[]
+        }
+        fn samples(&self) -> &[Sample] {
+            &self.samples
+        }
+        fn skipped(&self) -> &[Skipped] {
+            &[]
+        }
+        fn image(&self, _: usize) -> Result<RgbImage> {
+            Err(Error::Failure("there are no pictures".into()))
+        }
+        fn mask(&self, _: usize, _: usize) -> Result<Option<crate::dataset::Mask>> {
+            Ok(None)
+        }
+        fn imported_layers(&self) -> Vec<(String, [usize; 3])> {
+            vec![("a".into(), [2, 1, 1]), ("b".into(), [2, 1, 1])]
+        }
+        fn imported(&self, layer: usize, sample: usize) -> Result<Vec<f32>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            Ok(vec![self.values[sample], layer as f32])
+        }
+    }
+
+    /// Extracts the layers, and returns how many activations had to be asked for.
+    fn extract(store: &Store, data: &Fake, layers: &[&str], storage: Storage) -> usize {
+        let named: Vec<(String, usize)> = layers.iter().map(|l| ((*l).to_owned(), usize::from(*l == "b"))).collect();
+        let options = ActivationOptions { storage, batch: 2, shard: 4 };
+        let extraction =
+            Extraction { dataset: data, graph: None, layers: &named, options: &options, device: &Device::Cpu, seed: 1 };
+        let items: Vec<Item> = (0..data.samples.len()).map(Item::plain).collect();
+        let before = data.asked.load(Ordering::Relaxed);
+        extraction.run(store, &items, |_, _| ()).unwrap();
+        let set = extraction.open(store, &items, 0).unwrap();
+        for (i, value) in data.values.iter().enumerate() {
+            assert_eq!(set.map(i).unwrap()[0], *value);
+        }
+        data.asked.load(Ordering::Relaxed) - before
+    }
+
+    #[test]
+    fn only_what_changed_is_done_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), || ()).unwrap();
+        let mut values: Vec<f32> = (0..10).map(|i| i as f32).collect();
+        assert_eq!(extract(&store, &Fake::new(values.clone()), &["a"], Storage::F32), 10);
+        assert_eq!(extract(&store, &Fake::new(values.clone()), &["a"], Storage::F32), 0, "the same again");
+        values[5] = 50.0;
+        assert_eq!(
+            extract(&store, &Fake::new(values.clone()), &["a"], Storage::F32),
+            4,
+            "the shard of the changed one"
+        );
+        assert_eq!(extract(&store, &Fake::new(values.clone()), &["a", "b"], Storage::F32), 10, "the new layer alone");
+        assert_eq!(extract(&store, &Fake::new(values), &["a"], Storage::F16), 10, "another form on disk");
+    }
+}

@@ -8,7 +8,7 @@ use super::{Context, Progress, items};
 use crate::activation::LayerSet;
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::probe::cav::Fit;
 use crate::probe::kind::Earlier;
 use crate::probe::task::{Offset, Weights};
@@ -134,6 +134,11 @@ fn fit(context: &Context, rows: &Rows, layer: usize, variant: Variant) -> Result
         drafts.extend(of_concept);
         fitted.refused.extend(refused);
     }
+    if drafts.is_empty() {
+        let reasons: Vec<String> = fitted.refused.iter().map(|r| format!("{}: {}", r.concept, r.reason)).collect();
+        let hint = "add samples, lower probe.min_samples, or change the shares in [split]";
+        return Err(Error::data("no concept can be studied", reasons.join("; "), hint));
+    }
     for (draft, cav) in drafts.iter().zip(materialise(context, rows, set, &space, &drafts)?) {
         if cav.norm <= 0.0 || !cav.norm.is_finite() {
             let concept = context.concepts()[draft.concept].clone();
@@ -180,7 +185,7 @@ fn solve(
     let mut refuse = |probe: &str, reason: String| {
         refused.push(Refused { concept: name.to_owned(), probe: probe.to_owned(), reason });
     };
-    if let Some(reason) = too_few(&fit, &val, options.min_samples) {
+    if let Some(reason) = too_few(&fit, &val, &labelled_test(context, concept), options.min_samples) {
         refuse("all", reason);
         return Ok((drafts, refused));
     }
@@ -216,15 +221,25 @@ fn solve(
     Ok((drafts, refused))
 }
 
-fn too_few(fit: &Labelled, val: &Labelled, least: usize) -> Option<String> {
-    let sides = [(&fit.positive, "with"), (&fit.negative, "without")];
-    for (rows, side) in sides {
-        if rows.len() < least {
-            return Some(format!("{} samples {side} the concept in the fit split, {least} wanted", rows.len()));
-        }
-    }
-    (val.positive.is_empty() || val.negative.is_empty())
-        .then(|| "the validation split lacks samples with or without the concept".to_owned())
+/// Test samples with and without a concept, by their numbers in the dataset.
+fn labelled_test(context: &Context, concept: usize) -> Labelled {
+    let presence = |s: &usize| context.dataset.samples()[*s].presence[concept];
+    let of = |wanted| context.part(Part::Test).into_iter().filter(|s| presence(s) == wanted).collect();
+    Labelled { positive: of(Presence::Present), negative: of(Presence::Absent) }
+}
+
+/// Why a concept cannot be studied, if it cannot.
+fn too_few(fit: &Labelled, val: &Labelled, test: &Labelled, least: usize) -> Option<String> {
+    let sides = [
+        (&fit.positive, "with", "fit", least),
+        (&fit.negative, "without", "fit", least),
+        (&val.positive, "with", "validation", 2),
+        (&val.negative, "without", "validation", 2),
+        (&test.positive, "with", "test", least),
+        (&test.negative, "without", "test", least),
+    ];
+    let (rows, side, split, wanted) = sides.into_iter().find(|(rows, _, _, wanted)| rows.len() < *wanted)?;
+    Some(format!("{} samples {side} the concept in the {split} split, at least {wanted} wanted", rows.len()))
 }
 
 /// Unit directions on the activations, with offsets and thresholds from the validation split.

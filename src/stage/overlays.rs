@@ -42,7 +42,7 @@ pub fn draw(context: &Context, fitted: &[(usize, Variant, Fitted)]) -> Result<Ve
             let column: Vec<f64> = scores.column(leading).to_vec();
             let chosen = choose(context, number, &samples, &column);
             for (k, cav) in cavs.iter().enumerate() {
-                let of_cav = maps.of(cav)?;
+                let of_cav = less_their_mean(maps.of(cav)?);
                 let range = range(&of_cav);
                 for (outcome, at) in &chosen {
                     let map = &of_cav[*at];
@@ -76,6 +76,20 @@ fn choose(context: &Context, concept: usize, samples: &[usize], scores: &[f64]) 
         chosen.extend((0..count).map(|i| (outcome, found[i * found.len() / count])));
     }
     chosen
+}
+
+/// Maps less their mean over the test split, position by position. Activations are rarely negative, so a map by itself
+/// is mostly one colour; its difference to the usual map shows what is particular to a picture. For display only.
+fn less_their_mean(mut maps: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+    let count = maps.len().max(1) as f64;
+    let mut mean = vec![0f64; maps.first().map_or(0, Vec::len)];
+    for map in &maps {
+        mean.iter_mut().zip(map).for_each(|(m, v)| *m += f64::from(*v) / count);
+    }
+    for map in &mut maps {
+        map.iter_mut().zip(&mean).for_each(|(v, m)| *v -= *m as f32);
+    }
+    maps
 }
 
 /// The range of colours of one probe: the 99 % quantile of its maps' absolute values over the test split.

@@ -12,6 +12,9 @@ use crate::probe::{Cav, Variant};
 use crate::report::{self, ConceptCount, CosineMatrix, MetricRow, Page, Refusal, RenderingFigure, SampleRow, Trace};
 use crate::store::file::{to_json, write_atomic};
 
+/// How the pictures differ from the numbers.
+const MAP_NOTE: &str = "Maps are drawn less their mean over the test pictures, so that what is particular to a picture \
+                        shows. The localisation scores are those of the maps themselves.";
 /// Version of the tables' columns.
 const SCHEMA: u32 = 1;
 
@@ -137,7 +140,7 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
         renderings: renderings.into_iter().map(|(r, png)| figure(context, gathered, &r, png)).collect(),
         cosines: cosines(context, gathered),
         skipped: skipped.collect(),
-        notes: Vec::new(),
+        notes: vec![MAP_NOTE.to_owned()],
     })
 }
 
