@@ -38,7 +38,7 @@ pub enum Command {
     /// Write tables, figures and the page of a scored study
     #[command(after_help = "Example: cavern report probes/quickstart.toml")]
     Report(StudyArgs),
-    /// Train the model of a study with a [train] table
+    /// Train the model of a study that has a `train` table
     #[command(after_help = "Example: cavern train probes/train_elements.toml --out runs\n\
         The last line on stdout is the weights file.")]
     Train(StudyArgs),
