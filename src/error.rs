@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file operation.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), space_hint(source))]
     Io {
         /// What was attempted, as a verb: "read", "write", "create".
         action: &'static str,
@@ -111,11 +111,40 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
     scored.into_iter().take(3).map(|(_, k)| k.to_owned()).collect()
 }
 
+fn space_hint(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            "\n  help: free some space, or choose another --out or --store, and run again: what is done is kept"
+        }
+        _ => "",
+    }
+}
+
 fn near_hint(near: &[String]) -> String {
     match near {
         [] => "there is none to choose from".to_owned(),
         names => {
             format!("the nearest names are {}", names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_says_what_to_do() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = Error::io("write", Path::new("runs/a"))(full);
+        let message = error.to_string();
+        assert!(message.contains("runs/a") && message.contains("free some space"), "{message}");
+        assert!(!error.is_users_mistake());
+    }
+
+    #[test]
+    fn near_names_come_first() {
+        assert_eq!(nearest("conf4", ["input", "conv1", "conv4"])[0], "conv4");
+        assert!(Error::unknown("layer", "x", []).to_string().contains("none to choose from"));
     }
 }

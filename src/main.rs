@@ -17,7 +17,11 @@ fn main() -> ExitCode {
     match cavern::command::dispatch(cli, &mut std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("error: {error:#}");
+            // The library's messages are whole; other errors need their causes beside them.
+            match error.downcast_ref::<cavern::Error>() {
+                Some(own) => tracing::error!("error: {own}"),
+                None => tracing::error!("error: {error:#}"),
+            }
             let mistake = error.downcast_ref::<cavern::Error>().is_some_and(cavern::Error::is_users_mistake);
             ExitCode::from(if mistake { 2 } else { 1 })
         }
