@@ -18,12 +18,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The library's messages are whole; other errors need their causes beside them.
-            match error.downcast_ref::<cavern::Error>() {
-                Some(own) => tracing::error!("error: {own}"),
-                None => tracing::error!("error: {error:#}"),
-            }
-            let mistake = error.downcast_ref::<cavern::Error>().is_some_and(cavern::Error::is_users_mistake);
-            ExitCode::from(if mistake { 2 } else { 1 })
+            let own = error.downcast_ref::<cavern::Error>();
+            let message = own.map_or_else(|| format!("{error:#}"), ToString::to_string);
+            tracing::error!("error: {message}");
+            ExitCode::from(if own.is_some_and(cavern::Error::is_users_mistake) { 2 } else { 1 })
         }
     }
 }
