@@ -240,14 +240,12 @@ fn fp_cosine(rows: &[MetricRow]) -> Option<Finding> {
     let with_null: Vec<&MetricRow> = picked.iter().copied().filter(|r| r.estimate.null.is_finite()).collect();
     let text = match summarise(&with_null).and_then(|s| s.null.map(|null| (s.mean, null))) {
         Some((mean, null)) => {
-            let beyond = with_null.iter().filter(|r| above(&r.estimate, r.estimate.null)).count();
             format!(
                 "The FP direction has a mean cosine of {} with the classifier; the selection of false positives alone \
-                 gives {} (null). The interval is above that null in {beyond} of {} cases. A cosine at its null says \
-                 nothing about shortcuts.",
+                 gives {} (null). {} A cosine near its null says nothing about shortcuts.",
                 short_number(mean),
                 short_number(null),
-                with_null.len()
+                beyond_null(&with_null)
             )
         }
         None => format!(
@@ -257,6 +255,19 @@ fn fp_cosine(rows: &[MetricRow]) -> Option<Finding> {
         ),
     };
     Some(finding("FP and classifier", text))
+}
+
+/// In how many cases a value, or its whole interval where every one has an interval, is above its null.
+fn beyond_null(rows: &[&MetricRow]) -> String {
+    let of = rows.len();
+    if rows.iter().all(|r| r.estimate.ci_low.is_finite()) {
+        let beyond = rows.iter().filter(|r| above(&r.estimate, r.estimate.null)).count();
+        return format!("The interval is above that null in {beyond} of {of} cases.");
+    }
+    let beyond = rows.iter().filter(|r| r.estimate.value > r.estimate.null).count();
+    format!(
+        "The value is above that null in {beyond} of {of} cases; it has no interval, so this is a description only."
+    )
 }
 
 fn fp_excess(rows: &[MetricRow]) -> Option<Finding> {
@@ -318,6 +329,8 @@ mod tests {
                 .text
                 .contains("gives 0.61 (null). The interval is above that null in 0 of 1")
         );
+        let bare = with(row("l", "red", "fp", "full", "cos_classifier", 0.62), f64::NAN, f64::NAN, 0.61);
+        assert!(findings(&[bare]).sentences[0].text.contains("above that null in 1 of 1 cases; it has no interval"));
     }
 
     #[test]
