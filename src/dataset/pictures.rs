@@ -220,8 +220,13 @@ fn pixels_digest(image: &RgbImage, w: Window) -> Digest {
         .flat_map(|y| &image.as_raw()[(y * image.width() as usize + w.x) * 3..][..w.width * 3])
         .copied()
         .collect();
-    let size = [w.width as u64, w.height as u64].map(u64::to_le_bytes).concat();
-    DigestBuilder::new("picture v1").field("size", size).field("rgb", bytes).finish()
+    picture_digest(w.width, w.height, &bytes)
+}
+
+/// Digest of a picture's pixels, the id of its sample in every dataset: width, height and RGB bytes row by row.
+pub fn picture_digest(width: usize, height: usize, rgb: &[u8]) -> Digest {
+    let size = [width as u64, height as u64].map(u64::to_le_bytes).concat();
+    DigestBuilder::new("picture v1").field("size", size).field("rgb", rgb).finish()
 }
 
 /// Decodes a mask file to its grey values, `[height, width]`.

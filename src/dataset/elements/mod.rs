@@ -13,11 +13,12 @@ use rayon::prelude::*;
 pub use render::{ATTRIBUTES, Attribute, CANVAS, Colour, Object, Shape, Texture};
 
 use super::mask::Mask;
+use super::pictures::picture_digest;
 use super::sample::{Dataset, Edit, Presence, Sample, Skipped};
 use super::spec::{DatasetSpec, World};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
-use crate::store::digest::{Digest, DigestBuilder};
+use crate::store::digest::Digest;
 
 /// Objects a picture is given; one that finds no free place is left out.
 const OBJECTS: usize = 4;
@@ -140,8 +141,7 @@ fn describe(world: World, index: usize, objects: &[Object], concepts: &[Attribut
 }
 
 fn digest(image: &RgbImage) -> Digest {
-    let size = [image.width().to_le_bytes(), image.height().to_le_bytes()].concat();
-    DigestBuilder::new("picture v1").field("size", size).field("rgb", image.as_raw()).finish()
+    picture_digest(image.width() as usize, image.height() as usize, image.as_raw())
 }
 
 impl Elements {
