@@ -9,8 +9,11 @@
 
 use std::mem::MaybeUninit;
 
-use super::Real;
-use super::vector::{Kernel, dispatch};
+use super::Geometry;
+use super::finish::Finish;
+use crate::ops::Real;
+use crate::ops::value::Value;
+use crate::ops::vector::{Kernel, dispatch};
 
 /// Outputs computed together: four AVX-512 registers of f32, enough to hide the latency of a sum.
 const BLOCK: usize = 64;
@@ -52,6 +55,19 @@ impl<T: Real> Scratch<T> {
 }
 
 impl Plane {
+    /// The planes of a depthwise convolution.
+    pub(super) fn of(g: &Geometry) -> Self {
+        Self {
+            input: g.input,
+            output: g.output,
+            kernel: g.kernel,
+            stride: g.stride,
+            dilation: g.dilation,
+            top: g.top,
+            left: g.left,
+        }
+    }
+
     /// Length of a row of one phase.
     fn pitch(&self) -> usize {
         self.output.1 + (self.kernel.1 - 1) * self.dilation / self.stride
@@ -74,7 +90,7 @@ impl Plane {
     }
 
     /// Every tap with its weight.
-    fn taps<'a, T: Real>(&'a self, kernel: &'a [T]) -> impl Iterator<Item = ((usize, usize, usize), T)> + 'a {
+    fn taps<'a, T: Copy>(&'a self, kernel: &'a [T]) -> impl Iterator<Item = ((usize, usize, usize), T)> + 'a {
         let columns = self.kernel.1;
         kernel.iter().enumerate().map(move |(t, w)| (self.tap(t / columns, t % columns), *w))
     }
@@ -105,14 +121,14 @@ impl Plane {
     }
 }
 
-/// `out = finish(plane * kernel)`; writes all of `out`.
-pub(super) fn forward<T: Real>(
+/// `out = finish(plane * kernel)` for one channel, whose plane starts at a place of the result; writes all of `out`.
+pub(super) fn forward<V: Value>(
     p: &Plane,
-    plane: &[T],
-    kernel: &[T],
-    scratch: &mut Scratch<T>,
-    out: &mut [MaybeUninit<T>],
-    finish: impl Fn(T) -> T,
+    plane: &[V],
+    kernel: &[V],
+    scratch: &mut Scratch<V::Sum>,
+    out: &mut [MaybeUninit<V>],
+    finish: (&Finish<'_, V>, usize, usize),
 ) {
     dispatch(Forward { p, plane, kernel, scratch, out, finish });
 }
@@ -159,42 +175,45 @@ fn correlate<T: Real>(values: &[T], taps: &[(usize, T)], out: &mut [T]) {
 
 /// Copies a plane to its padded form.
 #[inline(always)]
-fn fill<T: Real>(p: &Plane, plane: &[T], padded: &mut [T]) {
+fn fill<V: Value>(p: &Plane, plane: &[V], padded: &mut [V::Sum]) {
     for (row, column) in (0..p.stride * p.stride).map(|i| (i / p.stride, i % p.stride)) {
         let padded = &mut padded[p.phase(row, column)..];
         for (from, to, count) in p.runs((row, column)) {
             let to = &mut padded[to..to + count];
             match p.stride {
-                1 => to.copy_from_slice(&plane[from..from + count]),
-                2 => to.iter_mut().zip(plane[from..].chunks(2)).for_each(|(to, pair)| *to = pair[0]),
-                step => to.iter_mut().zip(plane[from..].iter().step_by(step)).for_each(|(to, from)| *to = *from),
+                1 => to.iter_mut().zip(&plane[from..from + count]).for_each(|(to, from)| *to = from.widen()),
+                2 => to.iter_mut().zip(plane[from..].chunks(2)).for_each(|(to, pair)| *to = pair[0].widen()),
+                step => {
+                    to.iter_mut().zip(plane[from..].iter().step_by(step)).for_each(|(to, from)| *to = from.widen());
+                }
             }
         }
     }
 }
 
-struct Forward<'a, T, F> {
+struct Forward<'a, V: Value> {
     p: &'a Plane,
-    plane: &'a [T],
-    kernel: &'a [T],
-    scratch: &'a mut Scratch<T>,
-    out: &'a mut [MaybeUninit<T>],
-    finish: F,
+    plane: &'a [V],
+    kernel: &'a [V],
+    scratch: &'a mut Scratch<V::Sum>,
+    out: &'a mut [MaybeUninit<V>],
+    finish: (&'a Finish<'a, V>, usize, usize),
 }
 
-impl<T: Real, F: Fn(T) -> T> Kernel for Forward<'_, T, F> {
+impl<V: Value> Kernel for Forward<'_, V> {
     #[inline(always)]
     fn run(self) {
         let (p, Scratch { padded, sums, taps }) = (self.p, self.scratch);
         fill(p, self.plane, padded);
         taps.clear();
-        taps.extend(p.taps(self.kernel).map(|((row, column, offset), w)| (p.phase(row, column) + offset, w)));
+        let weights = p.taps(self.kernel);
+        taps.extend(weights.map(|((row, column, offset), w)| (p.phase(row, column) + offset, w.widen())));
         let sums = &mut sums[..(p.output.0 * p.pitch()).next_multiple_of(BLOCK)];
         correlate(padded, taps, sums);
-        for (out, sums) in self.out.chunks_exact_mut(p.output.1).zip(sums.chunks_exact(p.pitch())) {
-            for (out, sum) in out.iter_mut().zip(sums) {
-                out.write((self.finish)(*sum));
-            }
+        let (finish, channel, at) = self.finish;
+        let width = p.output.1;
+        for (row, (out, sums)) in self.out.chunks_exact_mut(width).zip(sums.chunks_exact(p.pitch())).enumerate() {
+            finish.write(channel, at + row * width, &sums[..width], out);
         }
     }
 }

@@ -1,0 +1,488 @@
+//! Two-dimensional convolution with groups, stride, dilation and padding; bias, residual and non-linearity fused in.
+//!
+//! On the CPU: depthwise convolutions have a direct kernel; 3x3 ones with stride 1 go by Winograd's algorithm where that
+//! is less work; all others are products of the weights with windows that are laid out for a core's cache, straight from
+//! the planes where the kernel is 1x1. Elsewhere: candle's own operations.
+
+mod depthwise;
+mod finish;
+mod forward;
+mod gradient;
+mod source;
+mod weights;
+pub(crate) mod winograd;
+mod windows;
+
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Storage, Tensor};
+use half::bf16;
+use serde::Serialize;
+
+use self::finish::Finish;
+use super::prepared::Prepared;
+use super::value::Value;
+use super::{Activation, Real, to_vec, unsupported, values};
+
+/// Zeros around the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Padding {
+    /// Rows above and below, columns left and right.
+    Explicit([usize; 4]),
+    /// TensorFlow's SAME: output size `ceil(input / stride)`, the odd row or column below and right.
+    Same,
+}
+
+/// Geometry of a convolution, and what happens to its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Conv2d {
+    /// Step between windows.
+    pub stride: usize,
+    /// Step between a window's taps.
+    pub dilation: usize,
+    /// Groups of channels that do not mix.
+    pub groups: usize,
+    /// Zeros around the input.
+    pub padding: Padding,
+    /// Applied to the sum and its bias.
+    pub activation: Activation,
+}
+
+impl Default for Conv2d {
+    fn default() -> Self {
+        let padding = Padding::Explicit([0; 4]);
+        Self { stride: 1, dilation: 1, groups: 1, padding, activation: Activation::None }
+    }
+}
+
+/// Sizes of a convolution at hand.
+#[derive(Debug, Clone, Copy)]
+struct Geometry {
+    batch: usize,
+    groups: usize,
+    /// Channels of a group that come in, and of all groups.
+    channels: usize,
+    all_channels: usize,
+    /// Channels of a group that go out.
+    out: usize,
+    input: (usize, usize),
+    output: (usize, usize),
+    kernel: (usize, usize),
+    stride: usize,
+    dilation: usize,
+    /// Zeros above and left.
+    top: usize,
+    left: usize,
+}
+
+impl Geometry {
+    /// Numbers in a window.
+    fn depth(&self) -> usize {
+        self.channels * self.taps()
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel.0 * self.kernel.1
+    }
+
+    /// Positions of a plane that goes out.
+    fn size(&self) -> usize {
+        self.output.0 * self.output.1
+    }
+
+    /// Positions of a plane that comes in.
+    fn input_size(&self) -> usize {
+        self.input.0 * self.input.1
+    }
+
+    /// Length of a padded input row, split by column modulo stride.
+    fn pitch(&self) -> usize {
+        self.output.1 + (self.kernel.1 - 1) * self.dilation / self.stride
+    }
+
+    fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.channels == 1 && self.out == 1
+    }
+
+    fn is_pointwise(&self) -> bool {
+        self.kernel == (1, 1) && self.stride == 1 && (self.top, self.left) == (0, 0) && self.input == self.output
+    }
+
+    fn shape(&self) -> [usize; 4] {
+        [self.batch, self.groups * self.out, self.output.0, self.output.1]
+    }
+}
+
+impl Conv2d {
+    fn pads(&self, size: (usize, usize), kernel: (usize, usize)) -> [usize; 4] {
+        match self.padding {
+            Padding::Explicit(pads) => pads,
+            Padding::Same => {
+                let total = |size: usize, kernel: usize| {
+                    let span = (size.div_ceil(self.stride) - 1) * self.stride + (kernel - 1) * self.dilation + 1;
+                    span.saturating_sub(size)
+                };
+                let (rows, columns) = (total(size.0, kernel.0), total(size.1, kernel.1));
+                [rows / 2, rows - rows / 2, columns / 2, columns - columns / 2]
+            }
+        }
+    }
+
+    fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {
+        let (&[batch, all_channels, height, width], &[out, channels, kh, kw]) = (x, w) else {
+            candle_core::bail!(
+                "conv2d: wanted x [batch, channel, height, width] and w [out, in, kh, kw], got {x:?}, {w:?}"
+            )
+        };
+        if channels * self.groups != all_channels || out % self.groups != 0 {
+            candle_core::bail!("conv2d: {all_channels} channels in {} groups do not fit weights {w:?}", self.groups)
+        }
+        let [top, bottom, left, right] = self.pads((height, width), (kh, kw));
+        let span = |size: usize, pad: usize, kernel: usize| (size + pad).checked_sub((kernel - 1) * self.dilation + 1);
+        let (Some(rows), Some(columns)) = (span(height, top + bottom, kh), span(width, left + right, kw)) else {
+            candle_core::bail!("conv2d: a {kh}x{kw} kernel does not fit an input of {height}x{width}")
+        };
+        Ok(Geometry {
+            batch,
+            groups: self.groups,
+            channels,
+            all_channels,
+            out: out / self.groups,
+            input: (height, width),
+            output: (rows / self.stride + 1, columns / self.stride + 1),
+            kernel: (kh, kw),
+            stride: self.stride,
+            dilation: self.dilation,
+            top,
+            left,
+        })
+    }
+}
+
+/// `activation(x * w + bias)`: x `[batch, in, height, width]`, w `[out, in / groups, kh, kw]`, bias `[out]`. x and w are
+/// f32, f64 or bf16; with bf16 the bias is f32, and so are the sums.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn conv2d(x: &Tensor, w: &Tensor, bias: &Tensor, conv: &Conv2d) -> Result<Tensor> {
+    conv2d_prepared(x, w, bias, None, conv, &Arc::default())
+}
+
+/// The same, `activation(x * w + bias + residual)`, with forms of the weights that are kept for the next time.
+pub(crate) fn conv2d_prepared(
+    x: &Tensor,
+    w: &Tensor,
+    bias: &Tensor,
+    residual: Option<&Tensor>,
+    conv: &Conv2d,
+    prepared: &Arc<Prepared>,
+) -> Result<Tensor> {
+    let geometry = conv.geometry(x.dims(), w.dims())?;
+    if !conv.activation.fuses() || (residual.is_some() && !(x.device().is_cpu() && is_constant(&[x, w, bias]))) {
+        let y = conv2d_prepared(x, w, bias, None, &Conv2d { activation: Activation::None, ..*conv }, prepared)?;
+        return conv.activation.apply(&residual.map_or_else(|| Ok(y.clone()), |r| y.add(r))?);
+    }
+    if !x.device().is_cpu() {
+        return composed(x, w, bias, conv, &geometry);
+    }
+    let (x, w, bias) = (x.contiguous()?, w.contiguous()?, bias.contiguous()?);
+    if is_constant(&[&x, &w, &bias]) {
+        return match x.dtype() {
+            DType::F32 => run::<f32>(conv, &geometry, [&x, &w, &bias], residual, prepared),
+            DType::F64 => run::<f64>(conv, &geometry, [&x, &w, &bias], residual, prepared),
+            DType::BF16 => run::<bf16>(conv, &geometry, [&x, &w, &bias], residual, prepared),
+            other => Err(unsupported("conv2d", other)),
+        };
+    }
+    x.apply_op3(&w, &bias, *conv)
+}
+
+/// Whether nothing here needs a gradient of candle's.
+fn is_constant(tensors: &[&Tensor]) -> bool {
+    tensors.iter().all(|t| !t.track_op())
+}
+
+/// Gradient of a convolution's input, from its result y and the gradient of that, without candle's graph. On the CPU;
+/// `None` elsewhere.
+pub(crate) fn conv2d_input_gradient(
+    input: &[usize],
+    w: &Tensor,
+    y: &Tensor,
+    gradient: &Tensor,
+    conv: &Conv2d,
+    prepared: &Prepared,
+) -> Result<Option<Tensor>> {
+    let geometry = conv.geometry(input, w.dims())?;
+    match (y.device().is_cpu() && conv.activation.fuses(), y.dtype()) {
+        (true, DType::F32) => to_input::<f32>(conv, &geometry, w, y, gradient, prepared).map(Some),
+        (true, DType::F64) => to_input::<f64>(conv, &geometry, w, y, gradient, prepared).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The same out of candle's operations, for devices without kernels of ours.
+fn composed(x: &Tensor, w: &Tensor, bias: &Tensor, conv: &Conv2d, geometry: &Geometry) -> Result<Tensor> {
+    let [top, bottom, left, right] = conv.pads(geometry.input, geometry.kernel);
+    let padded = x.pad_with_zeros(2, top, bottom)?.pad_with_zeros(3, left, right)?;
+    let y = padded.conv2d(w, 0, conv.stride, conv.dilation, conv.groups)?;
+    conv.activation.apply(&y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?)
+}
+
+/// The numbers of contiguous tensors in CPU memory, while `f` runs.
+fn with_values<V: Value, R>(tensor: &Tensor, f: impl FnOnce(&[V]) -> Result<R>) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => f(values::<V>(storage, layout, "conv2d")?),
+        _ => candle_core::bail!("conv2d: a tensor is not on the CPU"),
+    }
+}
+
+fn run<V: Value>(
+    conv: &Conv2d,
+    g: &Geometry,
+    [x, w, bias]: [&Tensor; 3],
+    residual: Option<&Tensor>,
+    prepared: &Prepared,
+) -> Result<Tensor> {
+    let residual = residual.map(Tensor::contiguous).transpose()?;
+    if let Some(residual) = residual.as_ref().filter(|r| r.dims() != g.shape()) {
+        candle_core::bail!("conv2d: the residual is {:?}, the result {:?}", residual.dims(), g.shape())
+    }
+    let y = with_values::<V, _>(x, |x| {
+        with_values::<V, _>(w, |w| {
+            with_values::<V::Sum, _>(bias, |bias| {
+                let finish = |residual| Finish { bias: Some(bias), residual, activation: conv.activation };
+                match &residual {
+                    None => forward::forward(g, x, w, &finish(None), prepared),
+                    Some(r) => with_values(r, |r| forward::forward(g, x, w, &finish(Some(r)), prepared)),
+                }
+            })
+        })
+    })?;
+    Tensor::from_vec(y, &g.shape(), &Device::Cpu)
+}
+
+fn to_input<T: Real>(
+    conv: &Conv2d,
+    g: &Geometry,
+    w: &Tensor,
+    y: &Tensor,
+    gradient: &Tensor,
+    prepared: &Prepared,
+) -> Result<Tensor> {
+    let [w, y, gradient] = [w.contiguous()?, y.contiguous()?, gradient.contiguous()?];
+    let x = with_values::<T, _>(&w, |w| {
+        with_values::<T, _>(&y, |y| {
+            with_values::<T, _>(&gradient, |gradient| {
+                gradient::input_gradient(g, w, (y, gradient), conv.activation, prepared)
+            })
+        })
+    })?;
+    Tensor::from_vec(x, (g.batch, g.all_channels, g.input.0, g.input.1), &Device::Cpu)
+}
+
+impl CustomOp3 for Conv2d {
+    fn name(&self) -> &'static str {
+        "cavern-conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        fn run<T: Real>(conv: &Conv2d, g: &Geometry, [x, w, b]: [&[T]; 3]) -> Result<Vec<T>> {
+            let finish = Finish { bias: Some(b), residual: None, activation: conv.activation };
+            forward::forward(g, x, w, &finish, &Prepared::default())
+        }
+        let (g, op) = (self.geometry(lx.dims(), lw.dims())?, self.name());
+        let storage = match x {
+            CpuStorage::F32(_) => {
+                CpuStorage::F32(run(self, &g, [values(x, lx, op)?, values(w, lw, op)?, values(b, lb, op)?])?)
+            }
+            CpuStorage::F64(_) => {
+                CpuStorage::F64(run(self, &g, [values(x, lx, op)?, values(w, lw, op)?, values(b, lb, op)?])?)
+            }
+            other => return Err(unsupported(op, candle_core::backend::BackendStorage::dtype(other))),
+        };
+        Ok((storage, Shape::from(&g.shape()[..])))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let geometry = self.geometry(x.dims(), w.dims())?;
+        match x.dtype() {
+            DType::F32 => gradients::<f32>(self, &geometry, [x, w, b], y, gradient),
+            DType::F64 => gradients::<f64>(self, &geometry, [x, w, b], y, gradient),
+            other => Err(unsupported(self.name(), other)),
+        }
+    }
+}
+
+type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
+
+fn gradients<T: Real>(
+    conv: &Conv2d,
+    g: &Geometry,
+    [x, w, b]: [&Tensor; 3],
+    y: &Tensor,
+    gradient: &Tensor,
+) -> Result<Gradients> {
+    // Only what is trained or optimised needs a gradient; candle drops the rest after it was computed.
+    let to_x = x.track_op().then(|| to_input::<T>(conv, g, w, y, gradient, &Prepared::default()));
+    if !w.track_op() && !b.track_op() {
+        return Ok((to_x.transpose()?, None, None));
+    }
+    let mut values: Vec<T> = to_vec(gradient)?;
+    finish::mask(&mut values, &to_vec::<T>(y)?, conv.activation);
+    let to_w = w.track_op().then(|| -> Result<Tensor> {
+        Tensor::from_vec(weights::weight_gradient(g, &to_vec::<T>(x)?, &values), w.dims(), w.device())
+    });
+    let to_b =
+        b.track_op().then(|| Tensor::from_vec(weights::bias_gradient(g, &values), b.dims(), b.device()));
+    Ok((to_x.transpose()?, to_w.transpose()?, to_b.transpose()?))
+}
+
+/// Memory for `len` values that `write` has to write in full.
+fn written<T: Copy>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>]) -> Result<()>) -> Result<Vec<T>> {
+    let mut values = Vec::with_capacity(len);
+    write(&mut values.spare_capacity_mut()[..len])?;
+    // SAFETY: the capacity is at least `len`, and every kernel here writes all of what it is given: products and
+    // depthwise results cover each plane, folded gradients start from written zeros. Zeroing first costs a tenth of the
+    // forward pass.
+    unsafe { values.set_len(len) };
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{distance, gradient, random};
+    use proptest::prelude::*;
+
+    /// Straight from the definition.
+    fn naive(x: &Tensor, w: &Tensor, b: &Tensor, conv: &Conv2d) -> Tensor {
+        let s = conv.sizes(x.dims(), w.dims()).unwrap();
+        let (x, w, b): (Vec<f64>, Vec<f64>, Vec<f64>) = (to_vec(x).unwrap(), to_vec(w).unwrap(), to_vec(b).unwrap());
+        let [channels, height, width] = s.input;
+        let [out, rows, columns] = s.output;
+        let per_group = channels / conv.groups;
+        let mut y = Vec::new();
+        for (n, o, r, c) in (0..s.batch).flat_map(|n| {
+            (0..out).flat_map(move |o| (0..rows).flat_map(move |r| (0..columns).map(move |c| (n, o, r, c))))
+        }) {
+            let mut sum = b[o];
+            for k in 0..per_group {
+                for i in 0..s.kernel.0 {
+                    for j in 0..s.kernel.1 {
+                        let line = (r * conv.stride + i * conv.dilation).wrapping_sub(s.pad[0]);
+                        let column = (c * conv.stride + j * conv.dilation).wrapping_sub(s.pad[2]);
+                        if line < height && column < width {
+                            let channel = o / (out / conv.groups) * per_group + k;
+                            let weight = w[((o * per_group + k) * s.kernel.0 + i) * s.kernel.1 + j];
+                            sum += weight * x[((n * channels + channel) * height + line) * width + column];
+                        }
+                    }
+                }
+            }
+            y.push(match conv.activation {
+                Activation::None => sum,
+                Activation::Relu => sum.max(0.0),
+                Activation::Relu6 => sum.clamp(0.0, 6.0),
+            });
+        }
+        Tensor::from_vec(y, (s.batch, out, rows, columns), x_device()).unwrap()
+    }
+
+    fn x_device() -> &'static Device {
+        &Device::Cpu
+    }
+
+    fn case(batch: usize, conv: Conv2d, channels: usize, out: usize, kernel: (usize, usize), size: (usize, usize)) {
+        let x = random(&[batch, channels, size.0, size.1], 1);
+        let w = random(&[out, channels / conv.groups, kernel.0, kernel.1], 2);
+        let b = random(&[out], 3);
+        let wanted = naive(&x, &w, &b, &conv);
+        let got = conv2d(&x, &w, &b, &conv).unwrap();
+        assert!(distance(&wanted, &got) < 1e-12, "{conv:?} {channels} {out} {kernel:?} {size:?}");
+        let single = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
+        let got = conv2d(&single(&x), &single(&w), &single(&b), &conv).unwrap().to_dtype(DType::F64).unwrap();
+        assert!(distance(&wanted, &got) < 1e-5, "f32 {conv:?} {channels} {out} {kernel:?} {size:?}");
+        let sizes = conv.sizes(x.dims(), w.dims()).unwrap();
+        let other = composed(&x, &w, &b, &conv, &sizes).unwrap();
+        assert!(distance(&wanted, &other) < 1e-12, "composed {conv:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn agrees_with_the_definition(
+            batch in 1usize..6, stride in 1usize..4, dilation in 1usize..3, kernel in (1usize..6, 1usize..6),
+            size in (11usize..20, 11usize..37), pads in (0usize..3, 0usize..3, 0usize..3, 0usize..3), form in 0usize..4, same: bool,
+        ) {
+            let (groups, channels, out) = [(1, 3, 4), (2, 4, 6), (5, 5, 5), (3, 3, 6)][form];
+            let padding = if same { Padding::Same } else { Padding::Explicit([pads.0, pads.1, pads.2, pads.3]) };
+            let activation = [Activation::None, Activation::Relu, Activation::Relu6, Activation::None][form];
+            case(batch, Conv2d { stride, dilation, groups, padding, activation }, channels, out, kernel, size);
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_central_differences() {
+        for (form, (groups, channels, out)) in [(1, 3, 4), (2, 4, 6), (5, 5, 5)].into_iter().enumerate() {
+            for (kernel, stride, dilation) in [((1, 1), 1, 1), ((3, 3), 2, 1), ((3, 2), 1, 2), ((5, 5), 1, 1)] {
+                let activation = [Activation::Relu6, Activation::None, Activation::Relu][form];
+                let conv = Conv2d { stride, dilation, groups, padding: Padding::Same, activation };
+                let x = random(&[2, channels, 5, 6], 4);
+                let w = random(&[out, channels / groups, kernel.0, kernel.1], 5);
+                let b = random(&[out], 6);
+                gradient(&x, 1e-6, |x| conv2d(x, &w, &b, &conv));
+                gradient(&w, 1e-6, |w| conv2d(&x, w, &b, &conv));
+                gradient(&b, 1e-6, |b| conv2d(&x, &w, b, &conv));
+            }
+        }
+    }
+
+    #[test]
+    fn same_padding_puts_the_odd_row_below() {
+        let conv = Conv2d { stride: 2, padding: Padding::Same, ..Conv2d::default() };
+        assert_eq!(conv.pads((224, 224), (3, 3)), [0, 1, 0, 1]);
+        assert_eq!(conv.pads((112, 112), (5, 5)), [1, 2, 1, 2]);
+        assert_eq!(conv.pads((7, 8), (3, 3)), [1, 1, 0, 1]);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_byte() {
+        let (x, w, b) = (random(&[2, 8, 33, 31], 1), random(&[16, 8, 3, 3], 2), random(&[16], 3));
+        let [x, w, b] = [x, w, b].map(|t| t.to_dtype(DType::F32).unwrap());
+        let conv = Conv2d { padding: Padding::Same, ..Conv2d::default() };
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let x = candle_core::Var::from_tensor(&x).unwrap();
+                let y = conv2d(&x, &w, &b, &conv).unwrap();
+                let grad = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+                (to_vec::<f32>(&y).unwrap(), to_vec::<f32>(grad.get(&x).unwrap()).unwrap())
+            })
+        };
+        assert_eq!(run(1), run(2));
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_errors() {
+        let (x, b) = (random(&[1, 3, 4, 4], 1), random(&[2], 2));
+        assert!(conv2d(&x, &random(&[2, 4, 1, 1], 3), &b, &Conv2d::default()).is_err());
+        assert!(conv2d(&x, &random(&[2, 3, 5, 5], 3), &b, &Conv2d::default()).is_err());
+    }
+}

@@ -1,0 +1,506 @@
+//! The innermost loop of every product: sums of up to 8 rows and 48 columns, held in registers.
+//!
+//! The right side is a panel `[depth][48]`; the left side are rows with their depth contiguous. Every sum runs over the
+//! depth in order, in one accumulator: how a product is cut into tiles changes none of its bytes. The wider sums of
+//! AVX-512 and AVX2 fuse products with sums, the plain loop does not: bytes are those of one kind of processor.
+
+#![expect(clippy::inline_always, reason = "lanes take the instruction set of the function they are inlined into")]
+
+use half::bf16;
+
+use super::Real;
+
+/// Rows of a tile.
+pub(crate) const ROWS: usize = 8;
+/// Columns of a panel.
+pub(crate) const PANEL: usize = 48;
+
+/// The sums of a tile; rows and columns behind its size hold anything.
+pub(crate) type Tile<T> = [[T; PANEL]; ROWS];
+
+/// What a product multiplies: a number, or a pair of short numbers that are neighbours in depth.
+pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
+    /// The type of a sum of products.
+    type Sum: Real;
+
+    /// `sums = left * panel`: `rows` rows `stride` apart, `panel` is `[depth][PANEL]` of which `columns` count.
+    fn tile(
+        left: &[Self],
+        stride: usize,
+        panel: &[Self],
+        (rows, columns): (usize, usize),
+        sums: &mut Tile<Self::Sum>,
+    ) {
+        let depth = panel.len() / PANEL;
+        assert!((1..=ROWS).contains(&rows) && (1..=PANEL).contains(&columns), "tile: {rows} rows, {columns} columns");
+        assert!((rows - 1) * stride + depth <= left.len(), "tile: the left side has too few values");
+        let place = Place { left: left.as_ptr(), stride, panel: panel.as_ptr(), depth, sums: sums.as_mut_ptr().cast() };
+        // SAFETY: asserted above: rows `0..rows` of `depth` values lie in `left`, `depth` rows of PANEL values in
+        // `panel`; `sums` has ROWS rows of PANEL values, and no tile goes beyond rows and PANEL columns.
+        unsafe { Self::dispatch(&place, rows, columns) }
+    }
+
+    /// Runs the widest loop there is.
+    ///
+    /// # Safety
+    /// `place` holds `rows` rows on the left, and a panel of PANEL columns.
+    #[doc(hidden)]
+    unsafe fn dispatch(place: &Place<Self, Self::Sum>, rows: usize, columns: usize);
+}
+
+/// Where a tile's operands and sums are.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub(crate) struct Place<O, T> {
+    left: *const O,
+    stride: usize,
+    panel: *const O,
+    depth: usize,
+    sums: *mut T,
+}
+
+/// Two neighbours in depth, the first in the low half.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Pair(u32);
+
+impl Pair {
+    /// A pair.
+    #[inline(always)]
+    pub(crate) fn new(first: bf16, second: bf16) -> Self {
+        Self(u32::from(first.to_bits()) | u32::from(second.to_bits()) << 16)
+    }
+
+    /// The same pair with another second number.
+    #[inline(always)]
+    pub(crate) fn with_second(self, second: bf16) -> Self {
+        Self(self.0 & 0xffff | u32::from(second.to_bits()) << 16)
+    }
+}
+
+/// A register of sums, and how operands are added to it.
+trait Lanes: Copy {
+    type Operand: Operand;
+    type Left: Copy;
+    type Right: Copy;
+    /// Sums in one register.
+    const COUNT: usize;
+    /// Most rows of a tile that registers hold beside three vectors of the panel.
+    const MOST: usize;
+    unsafe fn zero() -> Self;
+    unsafe fn left(at: *const Self::Operand) -> Self::Left;
+    unsafe fn right(at: *const Self::Operand) -> Self::Right;
+    unsafe fn add(self, left: Self::Left, right: Self::Right) -> Self;
+    unsafe fn store(self, at: *mut <Self::Operand as Operand>::Sum);
+}
+
+/// A tile of `R` rows and `N` registers.
+#[inline(always)]
+unsafe fn run<L: Lanes, const R: usize, const N: usize>(p: Place<L::Operand, <L::Operand as Operand>::Sum>) {
+    // SAFETY: the caller's: R rows, N registers and `depth` steps lie inside.
+    unsafe {
+        let mut sums = [[L::zero(); N]; R];
+        for k in 0..p.depth {
+            let right: [L::Right; N] = std::array::from_fn(|n| L::right(p.panel.add(k * PANEL + n * L::COUNT)));
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let left = L::left(p.left.add(r * p.stride + k));
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = sum.add(left, right);
+                }
+            }
+        }
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (n, sum) in sums.into_iter().enumerate() {
+                sum.store(p.sums.add(r * PANEL + n * L::COUNT));
+            }
+        }
+    }
+}
+
+/// All rows of `N` registers of columns.
+#[inline(always)]
+unsafe fn strip<L: Lanes, const N: usize>(p: Place<L::Operand, <L::Operand as Operand>::Sum>, rows: usize) {
+    let mut r = 0;
+    while r < rows {
+        // SAFETY: row `r` and as many as are taken below lie inside.
+        unsafe {
+            let at = Place { left: p.left.add(r * p.stride), sums: p.sums.add(r * PANEL), ..p };
+            r += match (rows - r).min(L::MOST) {
+                8.. => {
+                    run::<L, 8, N>(at);
+                    8
+                }
+                4.. => {
+                    run::<L, 4, N>(at);
+                    4
+                }
+                2.. => {
+                    run::<L, 2, N>(at);
+                    2
+                }
+                _ => {
+                    run::<L, 1, N>(at);
+                    1
+                }
+            };
+        }
+    }
+}
+
+/// A whole tile.
+#[inline(always)]
+unsafe fn grid<L: Lanes>(p: &Place<L::Operand, <L::Operand as Operand>::Sum>, rows: usize, columns: usize) {
+    for first in (0..columns).step_by(3 * L::COUNT) {
+        // SAFETY: PANEL is a multiple of three registers: what starts inside lies inside.
+        unsafe {
+            let at = Place { panel: p.panel.add(first), sums: p.sums.add(first), ..*p };
+            match (columns - first).div_ceil(L::COUNT) {
+                1 => strip::<L, 1>(at, rows),
+                2 => strip::<L, 2>(at, rows),
+                _ => strip::<L, 3>(at, rows),
+            }
+        }
+    }
+}
+
+/// Sums in an array: every processor has it.
+#[derive(Clone, Copy)]
+struct Plain<T>([T; 8]);
+
+impl<T: Real + Operand<Sum = T>> Lanes for Plain<T> {
+    type Operand = T;
+    type Left = T;
+    type Right = [T; 8];
+    const COUNT: usize = 8;
+    const MOST: usize = 2;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Self([T::zero(); 8])
+    }
+    #[inline(always)]
+    unsafe fn left(at: *const T) -> T {
+        // SAFETY: the caller's.
+        unsafe { *at }
+    }
+    #[inline(always)]
+    unsafe fn right(at: *const T) -> [T; 8] {
+        // SAFETY: the caller's: eight values.
+        unsafe { at.cast::<[T; 8]>().read() }
+    }
+    #[inline(always)]
+    unsafe fn add(mut self, left: T, right: [T; 8]) -> Self {
+        for (sum, right) in self.0.iter_mut().zip(right) {
+            *sum += left * right;
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn store(self, at: *mut T) {
+        // SAFETY: the caller's: room for eight values.
+        unsafe { at.cast::<[T; 8]>().write(self.0) }
+    }
+}
+
+/// The same of pairs, widened.
+#[derive(Clone, Copy)]
+struct PlainPairs([f32; 8]);
+
+#[inline(always)]
+fn widen(pair: Pair) -> [f32; 2] {
+    [f32::from_bits(pair.0 << 16), f32::from_bits(pair.0 & 0xffff_0000)]
+}
+
+impl Lanes for PlainPairs {
+    type Operand = Pair;
+    type Left = [f32; 2];
+    type Right = [Pair; 8];
+    const COUNT: usize = 8;
+    const MOST: usize = 2;
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Self([0.0; 8])
+    }
+    #[inline(always)]
+    unsafe fn left(at: *const Pair) -> [f32; 2] {
+        // SAFETY: the caller's.
+        widen(unsafe { *at })
+    }
+    #[inline(always)]
+    unsafe fn right(at: *const Pair) -> [Pair; 8] {
+        // SAFETY: the caller's: eight pairs.
+        unsafe { at.cast::<[Pair; 8]>().read() }
+    }
+    #[inline(always)]
+    unsafe fn add(mut self, left: [f32; 2], right: [Pair; 8]) -> Self {
+        for (sum, right) in self.0.iter_mut().zip(right) {
+            let right = widen(right);
+            *sum += left[0] * right[0];
+            *sum += left[1] * right[1];
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn store(self, at: *mut f32) {
+        // SAFETY: the caller's: room for eight values.
+        unsafe { at.cast::<[f32; 8]>().write(self.0) }
+    }
+}
+
+impl Operand for f64 {
+    type Sum = f64;
+    unsafe fn dispatch(place: &Place<f64, f64>, rows: usize, columns: usize) {
+        // SAFETY: the caller's.
+        unsafe { grid::<Plain<f64>>(place, rows, columns) }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Operand for f32 {
+    type Sum = f32;
+    unsafe fn dispatch(place: &Place<f32, f32>, rows: usize, columns: usize) {
+        // SAFETY: the caller's.
+        unsafe { grid::<Plain<f32>>(place, rows, columns) }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Operand for Pair {
+    type Sum = f32;
+    unsafe fn dispatch(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+        // SAFETY: the caller's.
+        unsafe { grid::<PlainPairs>(place, rows, columns) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{
+        __m256, __m512, __m512bh, __m512i, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
+        _mm256_storeu_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32,
+        _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    };
+
+    use super::{Lanes, Operand, Pair, Place, Plain, PlainPairs, grid};
+
+    /// Writes the functions of [`Lanes`] out of intrinsics.
+    macro_rules! lanes {
+        ($name:ident, $operand:ty, $left:ty, $right:ty, $count:literal, $most:literal,
+         $zero:expr, $broadcast:expr, $load:expr, $add:expr, $store:expr) => {
+            impl Lanes for $name {
+                type Operand = $operand;
+                type Left = $left;
+                type Right = $right;
+                const COUNT: usize = $count;
+                const MOST: usize = $most;
+                #[inline(always)]
+                unsafe fn zero() -> Self {
+                    // SAFETY: the caller runs on a processor that has the instruction.
+                    unsafe { Self($zero()) }
+                }
+                #[inline(always)]
+                unsafe fn left(at: *const $operand) -> $left {
+                    // SAFETY: the caller's: the processor has the instruction, and one operand is there.
+                    unsafe { $broadcast(at) }
+                }
+                #[inline(always)]
+                unsafe fn right(at: *const $operand) -> $right {
+                    // SAFETY: the caller's: the processor has the instruction, and COUNT operands are there.
+                    unsafe { $load(at) }
+                }
+                #[inline(always)]
+                unsafe fn add(self, left: $left, right: $right) -> Self {
+                    // SAFETY: the caller runs on a processor that has the instruction.
+                    unsafe { Self($add(self.0, left, right)) }
+                }
+                #[inline(always)]
+                unsafe fn store(self, at: *mut f32) {
+                    // SAFETY: the caller's: the processor has the instruction, and there is room for COUNT sums.
+                    unsafe { $store(at, self.0) }
+                }
+            }
+        };
+    }
+
+    #[derive(Clone, Copy)]
+    struct Avx512(__m512);
+    lanes!(
+        Avx512,
+        f32,
+        __m512,
+        __m512,
+        16,
+        8,
+        _mm512_setzero_ps,
+        |at: *const f32| _mm512_set1_ps(*at),
+        _mm512_loadu_ps,
+        |sum, a, b| _mm512_fmadd_ps(a, b, sum),
+        _mm512_storeu_ps
+    );
+
+    #[derive(Clone, Copy)]
+    struct Avx2(__m256);
+    lanes!(
+        Avx2,
+        f32,
+        __m256,
+        __m256,
+        8,
+        4,
+        _mm256_setzero_ps,
+        |at: *const f32| _mm256_broadcast_ss(&*at),
+        _mm256_loadu_ps,
+        |sum, a, b| _mm256_fmadd_ps(a, b, sum),
+        _mm256_storeu_ps
+    );
+
+    #[derive(Clone, Copy)]
+    struct Avx512Pairs(__m512);
+    lanes!(
+        Avx512Pairs,
+        Pair,
+        __m512bh,
+        __m512bh,
+        16,
+        8,
+        _mm512_setzero_ps,
+        |at: *const Pair| std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32((*at).0.cast_signed())),
+        |at: *const Pair| std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(at.cast())),
+        _mm512_dpbf16_ps,
+        _mm512_storeu_ps
+    );
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn avx512(place: &Place<f32, f32>, rows: usize, columns: usize) {
+        // SAFETY: the caller's.
+        unsafe { grid::<Avx512>(place, rows, columns) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2(place: &Place<f32, f32>, rows: usize, columns: usize) {
+        // SAFETY: the caller's.
+        unsafe { grid::<Avx2>(place, rows, columns) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn avx512_pairs(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+        // SAFETY: the caller's.
+        unsafe { grid::<Avx512Pairs>(place, rows, columns) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn avx2_pairs(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+        // SAFETY: the caller's.
+        unsafe { grid::<PlainPairs>(place, rows, columns) }
+    }
+
+    impl Operand for f32 {
+        type Sum = f32;
+        unsafe fn dispatch(place: &Place<f32, f32>, rows: usize, columns: usize) {
+            // SAFETY: the caller's; the instructions are there.
+            unsafe {
+                if is_x86_feature_detected!("avx512f") {
+                    avx512(place, rows, columns);
+                } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    avx2(place, rows, columns);
+                } else {
+                    grid::<Plain<f32>>(place, rows, columns);
+                }
+            }
+        }
+    }
+
+    impl Operand for Pair {
+        type Sum = f32;
+        unsafe fn dispatch(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+            // SAFETY: the caller's; the instructions are there.
+            unsafe {
+                if is_x86_feature_detected!("avx512bf16") {
+                    avx512_pairs(place, rows, columns);
+                } else if is_x86_feature_detected!("avx2") {
+                    avx2_pairs(place, rows, columns);
+                } else {
+                    grid::<PlainPairs>(place, rows, columns);
+                }
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::super::{PANEL, ROWS, Tile, tests};
+        use super::*;
+
+        type Loop<O> = unsafe fn(&Place<O, f32>, usize, usize);
+
+        #[test]
+        fn every_instruction_set_gives_the_sums_of_plain_loops() {
+            let mut loops: Vec<Loop<f32>> = vec![grid::<Plain<f32>>];
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                loops.push(avx2);
+            }
+            if is_x86_feature_detected!("avx512f") {
+                loops.push(avx512);
+            }
+            for run in loops {
+                // SAFETY: the processor has the instructions; the sizes are those of `check`.
+                tests::check(|place, rows, columns| unsafe { run(place, rows, columns) }, |v| v as f32);
+            }
+        }
+
+        #[test]
+        fn every_instruction_set_multiplies_pairs() {
+            let mut loops: Vec<Loop<Pair>> = vec![grid::<PlainPairs>];
+            if is_x86_feature_detected!("avx2") {
+                loops.push(avx2_pairs);
+            }
+            if is_x86_feature_detected!("avx512bf16") {
+                loops.push(avx512_pairs);
+            }
+            let pair = |v: f64| Pair::new(half::bf16::from_f64(v), half::bf16::from_f64(0.0));
+            for run in loops {
+                // SAFETY: the processor has the instructions; the sizes are those of `check`.
+                tests::check(|place, rows, columns| unsafe { run(place, rows, columns) }, pair);
+                let (left, panel) = ([Pair::new(half::bf16::ONE, half::bf16::from_f32(3.0))], [left_two(); 48]);
+                let mut sums: Tile<f32> = [[0.0; PANEL]; ROWS];
+                let place = Place { left: left.as_ptr(), stride: 1, panel: panel.as_ptr(), depth: 1, sums: sums.as_mut_ptr().cast() };
+                // SAFETY: one row, one panel row.
+                unsafe { run(&place, 1, 48) };
+                assert_eq!(sums[0], [2.0 + 12.0; 48]);
+            }
+        }
+
+        fn left_two() -> Pair {
+            Pair::new(half::bf16::from_f32(2.0), half::bf16::from_f32(4.0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sums of small whole numbers, which every type holds exactly.
+    pub(super) fn check<O: Operand>(run: impl Fn(&Place<O, O::Sum>, usize, usize), of: impl Fn(f64) -> O) {
+        for (rows, columns, depth) in [(8, 48, 5), (7, 47, 3), (3, 17, 1), (1, 1, 9), (5, 33, 2), (2, 8, 4)] {
+            let value = |i: usize| ((i * 7) % 11) as f64 - 5.0;
+            let stride = depth + 2;
+            let left: Vec<O> = (0..rows * stride).map(|i| of(value(i))).collect();
+            let panel: Vec<O> = (0..depth * PANEL).map(|i| of(value(i + 3))).collect();
+            let mut sums = [[O::Sum::zero(); PANEL]; ROWS];
+            let place = Place { left: left.as_ptr(), stride, panel: panel.as_ptr(), depth, sums: sums.as_mut_ptr().cast() };
+            run(&place, rows, columns);
+            for (r, sums) in sums.iter().enumerate().take(rows) {
+                for (c, sum) in sums.iter().enumerate().take(columns) {
+                    let wanted: f64 = (0..depth).map(|k| value(r * stride + k) * value(k * PANEL + c + 3)).sum();
+                    assert_eq!(sum.to_f64(), wanted, "row {r} column {c} of {rows}x{columns}, depth {depth}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn doubles_give_the_sums_of_plain_loops() {
+        // SAFETY: the sizes are those of `check`.
+        check(|place: &Place<f64, f64>, rows, columns| unsafe { f64::dispatch(place, rows, columns) }, |v| v);
+    }
+}
