@@ -1,13 +1,17 @@
 //! One model form: a list of named nodes in the order they run, and one executor for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::dataset::preprocess::Preprocess;
 use crate::error::{Error, Result};
+use crate::ops::attention::attention;
+use crate::ops::linear::{linear, linear_input_gradient};
+use crate::ops::norm::layer_norm;
 use crate::ops::pool::{Pool2d, global_mean, pool2d};
-use crate::ops::{Activation, Conv2d, activation, conv2d, conv2d_input_gradient};
+use crate::ops::{Activation, Conv2d, Prepared, activation, conv2d_input_gradient, conv2d_prepared};
 use crate::store::digest::{Digest, DigestBuilder};
 
 /// Values of one layer that a forward pass holds at most, where that is enough for every core: 20 MB of f32. The system's
@@ -21,10 +25,10 @@ pub enum Op {
     Input,
     /// Convolution with its bias and non-linearity.
     Conv2d(Conv2d, Tensor, Tensor),
-    /// `x w^T + b` on `[batch, in]`, weights `[out, in]`.
-    Linear(Tensor, Tensor),
-    /// Sum of two nodes.
-    Add,
+    /// `x w^T + b` and its non-linearity on `[batch, in]` or `[batch, token, in]`: weights `[out, in]`, bias `[out]`.
+    Linear(Activation, Tensor, Tensor),
+    /// Sum of two nodes, then a non-linearity.
+    Add(Activation),
     /// A non-linearity by itself.
     Activation(Activation),
     /// Max or average pooling.
@@ -33,6 +37,30 @@ pub enum Op {
     GlobalMean,
     /// Softmax over the last dimension.
     Softmax,
+    /// Layer norm over the last dimension.
+    LayerNorm {
+        /// Scale, `[channel]`.
+        weight: Tensor,
+        /// Shift, `[channel]`.
+        bias: Tensor,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// Attention on `[batch, token, 3 * heads * dim]`: see [`attention`].
+    Attention {
+        /// How many heads.
+        heads: usize,
+    },
+    /// `[batch, channel, height, width]` to `[batch, 1 + height * width, channel]`: a class token, then the positions row
+    /// by row, each with its embedding added.
+    Tokens {
+        /// The class token, `[1, 1, channel]`.
+        class: Tensor,
+        /// Embeddings of the positions, the class token's first: `[1, 1 + height * width, channel]`.
+        position: Tensor,
+    },
+    /// One token: `[batch, token, channel]` to `[batch, channel]`.
+    Token(usize),
 }
 
 impl Op {
@@ -40,7 +68,9 @@ impl Op {
     fn describe(&self) -> String {
         match self {
             Self::Conv2d(conv, ..) => format!("conv2d {conv:?}"),
-            Self::Linear(..) => "linear".to_owned(),
+            Self::Linear(activation, ..) => format!("linear {activation:?}"),
+            Self::LayerNorm { epsilon, .. } => format!("layer norm {epsilon}"),
+            Self::Tokens { .. } => "tokens".to_owned(),
             Self::Pool2d(pool) => format!("{pool:?}"),
             other => format!("{other:?}"),
         }
@@ -48,42 +78,100 @@ impl Op {
 
     fn weights(&self) -> Vec<&Tensor> {
         match self {
-            Self::Conv2d(_, w, b) | Self::Linear(w, b) => vec![w, b],
+            Self::Conv2d(_, w, b) | Self::Linear(_, w, b) => vec![w, b],
+            Self::LayerNorm { weight, bias, .. } => vec![weight, bias],
+            Self::Tokens { class, position } => vec![class, position],
             _ => Vec::new(),
         }
     }
 
-    fn run(&self, inputs: &[&Tensor]) -> candle_core::Result<Tensor> {
+    fn run(&self, inputs: &[&Tensor], prepared: &Arc<Prepared>) -> candle_core::Result<Tensor> {
         match (self, inputs) {
-            (Self::Conv2d(conv, w, b), [x]) => conv2d(x, w, b, conv),
-            (Self::Linear(w, b), [x]) => x.matmul(&w.t()?)?.broadcast_add(b),
-            (Self::Add, [a, b]) => a.add(b),
+            (Self::Conv2d(conv, w, b), [x]) => conv2d_prepared(x, w, b, None, conv, prepared),
+            (Self::Linear(f, w, b), [x]) => linear(x, w, b, *f),
+            (Self::Add(f), [a, b]) => f.apply(&a.add(b)?),
             (Self::Activation(f), [x]) => f.apply(x),
             (Self::Pool2d(pool), [x]) => pool2d(x, pool),
             (Self::GlobalMean, [x]) => global_mean(x),
             (Self::Softmax, [x]) => activation::softmax(x),
+            (Self::LayerNorm { weight, bias, epsilon }, [x]) => layer_norm(x, weight, bias, *epsilon),
+            (Self::Attention { heads }, [x]) => attention(x, *heads),
+            (Self::Tokens { class, position }, [x]) => tokens(x, class, position),
+            (Self::Token(i), [x]) => x.narrow(1, *i, 1)?.squeeze(1),
             _ => candle_core::bail!("{} cannot run on {} inputs", self.describe(), inputs.len()),
         }
     }
 
-    /// Gradients of the inputs from that of the result y. What has no short form is run again with candle's graph.
-    fn pull_back(&self, inputs: &[&Tensor], y: &Tensor, gradient: &Tensor) -> candle_core::Result<Vec<Tensor>> {
-        match (self, inputs) {
-            (Self::Conv2d(conv, w, _), [x]) => {
-                if let Some(to_x) = conv2d_input_gradient(x.dims(), w, y, gradient, conv)? {
-                    return Ok(vec![to_x]);
-                }
+    /// The convolution whose result nobody else needs, as one with the sum of it and a residual that follows.
+    fn run_with(&self, x: &Tensor, residual: &Tensor, f: Activation, prepared: &Arc<Prepared>) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Conv2d(conv, w, b) => {
+                conv2d_prepared(x, w, b, Some(residual), &Conv2d { activation: f, ..*conv }, prepared)
             }
-            (Self::Linear(w, _), [_]) => return Ok(vec![gradient.matmul(w)?]),
-            (Self::Add, [_, _]) => return Ok(vec![gradient.clone(), gradient.clone()]),
-            _ => {}
+            _ => candle_core::bail!("{} is no convolution", self.describe()),
         }
+    }
+
+    /// Gradients of the inputs from that of the result y; `sums` is what the inputs' other users have passed, and a part
+    /// of the gradients. What has no short form is run again with candle's graph.
+    fn pull_back(
+        &self,
+        inputs: &[&Tensor],
+        (y, gradient): (&Tensor, &Tensor),
+        sums: &[Option<Tensor>],
+        prepared: &Arc<Prepared>,
+    ) -> candle_core::Result<Vec<Tensor>> {
+        if let (Self::Conv2d(conv, w, _), [x], [sum]) = (self, inputs, sums)
+            && let Some(to_x) = conv2d_input_gradient(x.dims(), w, (y, gradient), sum.as_ref(), conv, prepared)?
+        {
+            return Ok(vec![to_x]);
+        }
+        let parts = match self.short_pull_back(inputs, y, gradient)? {
+            Some(parts) => parts,
+            None => self.long_pull_back(inputs, gradient, prepared)?,
+        };
+        parts.into_iter().zip(sums).map(|(part, sum)| sum.as_ref().map_or(Ok(part.clone()), |s| s + part)).collect()
+    }
+
+    fn short_pull_back(
+        &self,
+        inputs: &[&Tensor],
+        y: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<Option<Vec<Tensor>>> {
+        Ok(match (self, inputs) {
+            (Self::Linear(f, w, _), [_]) => match f.pull_back(y, gradient)? {
+                Some(gradient) => Some(vec![linear_input_gradient(w, &gradient)?]),
+                None => None,
+            },
+            (Self::Add(f), [_, _]) => f.pull_back(y, gradient)?.map(|g| vec![g.clone(), g]),
+            (Self::Token(i), [x]) => {
+                let behind = x.dim(1)? - 1 - i;
+                Some(vec![gradient.unsqueeze(1)?.pad_with_zeros(1, *i, behind)?])
+            }
+            _ => None,
+        })
+    }
+
+    fn long_pull_back(
+        &self,
+        inputs: &[&Tensor],
+        gradient: &Tensor,
+        prepared: &Arc<Prepared>,
+    ) -> candle_core::Result<Vec<Tensor>> {
         let inputs = inputs.iter().map(|x| Var::from_tensor(&x.detach())).collect::<candle_core::Result<Vec<Var>>>()?;
-        let y = self.run(&inputs.iter().map(Var::as_tensor).collect::<Vec<_>>())?;
+        let y = self.run(&inputs.iter().map(Var::as_tensor).collect::<Vec<_>>(), prepared)?;
         let gradients = y.mul(&gradient.detach())?.sum_all()?.backward()?;
         let of = |x: &Var| gradients.get(x).map_or_else(|| x.zeros_like(), |g| Ok(g.detach()));
         inputs.iter().map(of).collect()
     }
+}
+
+/// See [`Op::Tokens`].
+fn tokens(x: &Tensor, class: &Tensor, position: &Tensor) -> candle_core::Result<Tensor> {
+    let patches = x.flatten_from(2)?.transpose(1, 2)?;
+    let (batch, _, channels) = patches.dims3()?;
+    Tensor::cat(&[&class.broadcast_as((batch, 1, channels))?, &patches], 1)?.broadcast_add(position)
 }
 
 #[derive(Debug, Clone)]
@@ -92,6 +180,13 @@ struct Node {
     op: Op,
     inputs: Vec<usize>,
     shape: Vec<usize>,
+    prepared: Arc<Prepared>,
+}
+
+impl Node {
+    fn new(name: String, op: Op, inputs: Vec<usize>) -> Self {
+        Self { name, op, inputs, shape: Vec::new(), prepared: Arc::default() }
+    }
 }
 
 /// A layer's name and the shape of its activation, without the batch.
@@ -99,8 +194,14 @@ struct Node {
 pub struct LayerInfo {
     /// The name.
     pub name: String,
-    /// `[channel, height, width]`, or `[channel]`.
+    /// `[channel, height, width]`, `[token, channel]` or `[channel]`.
     pub shape: Vec<usize>,
+}
+
+/// A node to run; `fused` is a convolution that is run with it, and the residual.
+struct Step {
+    node: usize,
+    fused: Option<(usize, usize)>,
 }
 
 /// A network: named nodes, its preprocessing, its class names.
@@ -124,13 +225,13 @@ pub struct GraphBuilder {
 impl GraphBuilder {
     /// A graph with an input `[channel, height, width]`.
     pub fn new(input: [usize; 3]) -> Self {
-        let input = Node { name: "input".into(), op: Op::Input, inputs: Vec::new(), shape: input.to_vec() };
-        Self { nodes: vec![input] }
+        let shape = input.to_vec();
+        Self { nodes: vec![Node { shape, ..Node::new("input".into(), Op::Input, Vec::new()) }] }
     }
 
     /// Adds a node and returns its number.
     pub fn add(&mut self, name: impl Into<String>, op: Op, inputs: &[usize]) -> usize {
-        self.nodes.push(Node { name: name.into(), op, inputs: inputs.to_vec(), shape: Vec::new() });
+        self.nodes.push(Node::new(name.into(), op, inputs.to_vec()));
         self.nodes.len() - 1
     }
 
@@ -150,7 +251,7 @@ impl GraphBuilder {
         for i in 1..self.nodes.len() {
             let node = &self.nodes[i];
             let inputs: Vec<&Tensor> = node.inputs.iter().map(|j| &values[*j]).collect();
-            let value = node.op.run(&inputs).map_err(|e| {
+            let value = node.op.run(&inputs, &node.prepared).map_err(|e| {
                 let hint = "the weights may belong to another model: see `cavern ls models`";
                 Error::data(format!("layer `{}` of {name}", node.name), e.to_string(), hint)
             })?;
@@ -283,25 +384,78 @@ impl Graph {
     }
 
     fn forward_once(&self, node: usize, activation: &Tensor, taps: &[usize]) -> Result<Vec<Tensor>> {
-        let needed = self.needed(node, taps)?;
+        let values = self.values(node, activation, taps, |values, used| _ = values.remove(&used))?;
+        taps.iter().map(|t| values.get(t).cloned().ok_or_else(|| self.unreachable(node, *t))).collect()
+    }
+
+    /// The values of the nodes on the way from `node` to the taps; those that nobody needs any more go to `used`.
+    fn values(
+        &self,
+        node: usize,
+        activation: &Tensor,
+        taps: &[usize],
+        mut used: impl FnMut(&mut BTreeMap<usize, Tensor>, usize),
+    ) -> Result<BTreeMap<usize, Tensor>> {
+        let steps = self.steps(node, taps)?;
         let mut last_use: BTreeMap<usize, usize> = BTreeMap::new();
-        for i in &needed {
-            for j in &self.nodes[*i].inputs {
-                last_use.insert(*j, *i);
-            }
+        for step in &steps {
+            last_use.extend(self.reads(step).map(|j| (j, step.node)));
         }
         let mut values: BTreeMap<usize, Tensor> = BTreeMap::from([(node, activation.clone())]);
-        for i in needed {
-            let inputs = self.nodes[i].inputs.iter().filter_map(|j| values.get(j)).collect::<Vec<_>>();
-            let value = self.nodes[i].op.run(&inputs)?;
-            values.insert(i, value);
-            for j in &self.nodes[i].inputs {
-                if last_use.get(j) == Some(&i) && !taps.contains(j) {
-                    values.remove(j);
+        for step in &steps {
+            let value = self.run(step, &values)?;
+            values.insert(step.node, value);
+            for j in self.reads(step) {
+                if last_use.get(&j) == Some(&step.node) && !taps.contains(&j) {
+                    used(&mut values, j);
                 }
             }
         }
-        taps.iter().map(|t| values.get(t).cloned().ok_or_else(|| self.unreachable(node, *t))).collect()
+        Ok(values)
+    }
+
+    /// What a step reads.
+    fn reads(&self, step: &Step) -> impl Iterator<Item = usize> + use<'_> {
+        let (first, second) = match step.fused {
+            Some((conv, residual)) => (&self.nodes[conv].inputs, Some(residual)),
+            None => (&self.nodes[step.node].inputs, None),
+        };
+        first.iter().copied().chain(second)
+    }
+
+    fn run(&self, step: &Step, values: &BTreeMap<usize, Tensor>) -> Result<Tensor> {
+        let inputs = self.reads(step).filter_map(|j| values.get(&j)).collect::<Vec<_>>();
+        let node = &self.nodes[step.node];
+        Ok(match (step.fused, &node.op, inputs.as_slice()) {
+            (Some((conv, _)), Op::Add(f), [x, residual]) => {
+                let conv = &self.nodes[conv];
+                conv.op.run_with(x, residual, *f, &conv.prepared)?
+            }
+            _ => node.op.run(&inputs, &node.prepared)?,
+        })
+    }
+
+    /// The nodes to run from `start` to the taps, in order. A convolution whose result goes into one sum and is not asked
+    /// for is run with that sum.
+    fn steps(&self, start: usize, taps: &[usize]) -> Result<Vec<Step>> {
+        let needed = self.needed(start, taps)?;
+        let mut users: BTreeMap<usize, usize> = BTreeMap::new();
+        for j in needed.iter().flat_map(|i| &self.nodes[*i].inputs) {
+            *users.entry(*j).or_default() += 1;
+        }
+        let fuses = |i: usize| {
+            let (Op::Add(f), [a, b]) = (&self.nodes[i].op, self.nodes[i].inputs.as_slice()) else { return None };
+            let alone = |j: &usize| {
+                let plain = matches!(&self.nodes[*j].op, Op::Conv2d(conv, ..) if conv.activation == Activation::None);
+                plain && users.get(j) == Some(&1) && !taps.contains(j) && *j != start
+            };
+            let pair = [(*a, *b), (*b, *a)].into_iter().find(|(conv, _)| alone(conv));
+            pair.filter(|_| f.fuses())
+        };
+        let mut steps: Vec<Step> = needed.into_iter().map(|node| Step { node, fused: fuses(node) }).collect();
+        let fused: Vec<usize> = steps.iter().filter_map(|s| s.fused.map(|(conv, _)| conv)).collect();
+        steps.retain(|s| !fused.contains(&s.node));
+        Ok(steps)
     }
 
     /// Gradient with respect to x `[batch, channel, height, width]` of the sum of `<slope, z>`, where z is the activation
@@ -322,36 +476,54 @@ impl Graph {
         let batch = x.dim(0)?;
         let parts = (0..batch).step_by(share).map(|first| {
             let part = x.narrow(0, first, share.min(batch - first))?.contiguous()?;
-            self.pull_back_once(node, part, |z| slope(first, z))
+            self.pull_back_once(node, &part, |z| slope(first, z))
         });
         let parts = parts.collect::<Result<Vec<_>>>()?;
         Ok(if parts.len() == 1 { parts[0].clone() } else { Tensor::cat(&parts, 0)? })
     }
 
-    fn pull_back_once(&self, node: usize, x: Tensor, slope: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-        let needed = self.needed(0, &[node])?;
-        let mut values: BTreeMap<usize, Tensor> = BTreeMap::from([(0, x)]);
-        for i in &needed {
-            let inputs = self.nodes[*i].inputs.iter().filter_map(|j| values.get(j)).collect::<Vec<_>>();
-            let value = self.nodes[*i].op.run(&inputs)?;
-            values.insert(*i, value);
-        }
+    fn pull_back_once(&self, node: usize, x: &Tensor, slope: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let steps = self.steps(0, &[node])?;
+        let mut values = self.values(0, x, &[node], |_, _| {})?;
         let z = values.get(&node).ok_or_else(|| self.unreachable(0, node))?;
         let mut gradients: BTreeMap<usize, Tensor> = BTreeMap::from([(node, slope(z)?)]);
-        for i in needed.into_iter().rev() {
+        for step in steps.iter().rev() {
             // A node's gradient is whole when its turn comes: every user of it stands behind it.
-            let (Some(gradient), Some(y)) = (gradients.remove(&i), values.remove(&i)) else { continue };
-            let inputs = self.nodes[i].inputs.iter().filter_map(|j| values.get(j)).collect::<Vec<_>>();
-            let parts = self.nodes[i].op.pull_back(&inputs, &y, &gradient)?;
-            for (j, part) in self.nodes[i].inputs.iter().zip(parts) {
-                let sum = match gradients.remove(j) {
-                    Some(sum) => (sum + part)?,
-                    None => part,
-                };
-                gradients.insert(*j, sum);
-            }
+            let (Some(gradient), Some(y)) = (gradients.remove(&step.node), values.remove(&step.node)) else { continue };
+            self.pull_back_step(step, &values, (&y, &gradient), &mut gradients)?;
         }
         gradients.remove(&0).ok_or_else(|| self.unreachable(0, node))
+    }
+
+    /// Adds to the gradients of what a step read.
+    fn pull_back_step(
+        &self,
+        step: &Step,
+        values: &BTreeMap<usize, Tensor>,
+        (y, gradient): (&Tensor, &Tensor),
+        gradients: &mut BTreeMap<usize, Tensor>,
+    ) -> Result<()> {
+        let mut node = &self.nodes[step.node];
+        let mut gradient = gradient.clone();
+        if let (Some((conv, residual)), Op::Add(f)) = (step.fused, &node.op) {
+            gradient = f.pull_back(y, &gradient)?.ok_or_else(|| Error::Failure("the sum is not fused".into()))?;
+            let sum = gradients.remove(&residual).map_or_else(|| Ok(gradient.clone()), |sum| sum + &gradient)?;
+            gradients.insert(residual, sum);
+            node = &self.nodes[conv];
+        }
+        let inputs = node.inputs.iter().filter_map(|j| values.get(j)).collect::<Vec<_>>();
+        let mut sums: Vec<Option<Tensor>> = node.inputs.iter().map(|j| gradients.remove(j)).collect();
+        if let [a, b] = node.inputs.as_slice()
+            && a == b
+        {
+            sums[1] = None;
+        }
+        let parts = node.op.pull_back(&inputs, (y, &gradient), &sums, &node.prepared)?;
+        for (j, part) in node.inputs.iter().zip(parts) {
+            let sum = gradients.remove(j).map_or_else(|| Ok(part.clone()), |sum| sum + &part)?;
+            gradients.insert(*j, sum);
+        }
+        Ok(())
     }
 
     /// The nodes that have to run to get from `start` to the taps, in order.
@@ -404,7 +576,7 @@ mod tests {
         let conv = Conv2d { activation: Activation::Relu, ..Conv2d::default() };
         let a = g.add("stem", Op::Conv2d(conv, single(&[3, 2, 1, 1], 1), single(&[3], 2)), &[0]);
         let b = g.add("blocks.0.conv", Op::Conv2d(conv, single(&[3, 3, 1, 1], 3), single(&[3], 4)), &[a]);
-        let c = g.add("blocks.0", Op::Add, &[b, a]);
+        let c = g.add("blocks.0", Op::Add(Activation::None), &[b, a]);
         let pool = Pool2d { reduce: Reduce::Max, kernel: [2, 2], stride: 2, padding: 0 };
         let d = g.add("pool", Op::Pool2d(pool), &[c]);
         g.add("mean", Op::GlobalMean, &[d]);
@@ -453,17 +625,59 @@ mod tests {
 
     #[test]
     fn pulling_back_is_candles_gradient() {
-        let g = small();
-        let x = Var::from_tensor(&random(&[5, 2, 6, 6], 9).to_dtype(DType::F32).unwrap()).unwrap();
-        for node in [0, 1, 3, 4, 5] {
-            let z = if node == 0 { x.as_tensor().clone() } else { g.forward(&x, &[node]).unwrap().remove(0) };
-            let slope = random(z.dims(), 11).to_dtype(DType::F32).unwrap();
-            let wanted = (z * &slope).unwrap().sum_all().unwrap().backward().unwrap();
-            let wanted = wanted.get(&x).unwrap();
-            let part = |first: usize, z: &Tensor| Ok(slope.narrow(0, first, z.dim(0).unwrap()).unwrap());
-            let got = g.pull_back(node, &x, part).unwrap();
-            let single = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
-            assert!(crate::ops::check::distance(&single(&got), &single(wanted)) < 1e-6, "node {node}");
+        let (small, attentive) = (small(), attentive());
+        [0, 1, 3, 4, 5].into_iter().for_each(|node| pulled_back(&small, node));
+        (1..=9).for_each(|node| pulled_back(&attentive, node));
+    }
+
+    fn pulled_back(g: &Graph, node: usize) {
+        let shape = [&[5], g.shape(0)].concat();
+        let x = Var::from_tensor(&random(&shape, 9).to_dtype(DType::F32).unwrap()).unwrap();
+        let z = if node == 0 { x.as_tensor().clone() } else { g.forward(&x, &[node]).unwrap().remove(0) };
+        let slope = random(z.dims(), 11).to_dtype(DType::F32).unwrap();
+        let wanted = (z * &slope).unwrap().sum_all().unwrap().backward().unwrap();
+        let wanted = wanted.get(&x).unwrap();
+        let part = |first: usize, z: &Tensor| Ok(slope.narrow(0, first, z.dim(0).unwrap()).unwrap());
+        let got = g.pull_back(node, &x, part).unwrap();
+        let double = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+        let off = crate::ops::check::distance(&double(&got), &double(wanted));
+        assert!(off < 1e-5, "{} node {node}: {off}", g.name);
+    }
+
+    /// Every operation on tokens, and sums and linear layers with a non-linearity.
+    fn attentive() -> Graph {
+        let single = |shape: &[usize], seed| random(shape, seed).to_dtype(DType::F32).unwrap();
+        let mut g = GraphBuilder::new([4, 2, 3]);
+        let tokens = Op::Tokens { class: single(&[1, 1, 4], 1), position: single(&[1, 7, 4], 2) };
+        let a = g.add("tokens", tokens, &[0]);
+        let b = g.add("norm", Op::LayerNorm { weight: single(&[4], 3), bias: single(&[4], 4), epsilon: 1e-6 }, &[a]);
+        let linear = |f, shape: [usize; 2], seed| Op::Linear(f, single(&shape, seed), single(&shape[..1], seed + 1));
+        let c = g.add("qkv", linear(Activation::None, [12, 4], 5), &[b]);
+        let d = g.add("heads", Op::Attention { heads: 2 }, &[c]);
+        let e = g.add("gelu", linear(Activation::Gelu, [4, 4], 7), &[d]);
+        let f = g.add("relu", linear(Activation::Relu, [4, 4], 9), &[e]);
+        let s = g.add("sum", Op::Add(Activation::Relu), &[f, b]);
+        let t = g.add("bent sum", Op::Add(Activation::Gelu), &[s, a]);
+        g.add("token", Op::Token(3), &[t]);
+        let preprocess = Preprocess { size: 3, filter: Filter::Nearest, crop: None, mean: [0.0; 3], std: [1.0; 3] };
+        g.finish("attentive", preprocess, Vec::new(), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn tokens_are_the_class_then_positions_row_by_row() {
+        let g = attentive();
+        let x = random(&[2, 4, 2, 3], 20).to_dtype(DType::F32).unwrap();
+        let at = |t: &Tensor, i: [usize; 3]| {
+            crate::ops::to_vec::<f32>(&t.get(i[0]).unwrap().get(i[1]).unwrap()).unwrap()[i[2]]
+        };
+        let Op::Tokens { class, position } = &g.nodes[1].op else { panic!("the first layer") };
+        let y = g.forward(&x, &[1, 8, 9]).unwrap();
+        assert_eq!(y[0].dims(), [2, 7, 4]);
+        for (b, c) in (0..8).map(|i| (i / 4, i % 4)) {
+            assert_eq!(at(&y[0], [b, 0, c]), at(class, [0, 0, c]) + at(position, [0, 0, c]));
+            let pixel = at(&x.get(b).unwrap(), [c, 1, 2]);
+            assert_eq!(at(&y[0], [b, 6, c]), pixel + at(position, [0, 6, c]));
+            assert_eq!(y[2].get(b).unwrap().to_vec1::<f32>().unwrap()[c], at(&y[1], [b, 3, c]));
         }
     }
 

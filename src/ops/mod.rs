@@ -2,26 +2,34 @@
 //! differences in f64. Callers see functions of tensors; which kernel runs is decided by shape and device.
 
 pub mod activation;
+pub mod attention;
 pub mod conv;
+pub mod linear;
 pub mod norm;
 pub mod pool;
 pub mod resize;
 
-mod depthwise;
+pub(crate) mod blocked;
+pub(crate) mod prepared;
 pub(crate) mod product;
+pub(crate) mod tile;
+pub(crate) mod value;
 pub(crate) mod vector;
 
 #[cfg(test)]
 pub(crate) mod check;
 
 pub use activation::Activation;
-pub(crate) use conv::conv2d_input_gradient;
+pub(crate) use conv::{conv2d_input_gradient, conv2d_prepared};
+pub(crate) use prepared::Prepared;
 pub use conv::{Conv2d, Padding, conv2d};
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Tensor, WithDType};
 
 /// The number types kernels are written for: f32 for work, f64 for checks.
-pub(crate) trait Real: WithDType + std::iter::Sum {
+pub(crate) trait Real:
+    WithDType + std::iter::Sum + tile::Operand<Sum = Self> + conv::winograd::Fast + value::Value<Sum = Self, Operand = Self>
+{
     /// From a small constant.
     fn of(value: f64) -> Self {
         Self::from_f64(value)

@@ -486,7 +486,7 @@ mod tests {
             let stride = depth + 2;
             let left: Vec<O> = (0..rows * stride).map(|i| of(value(i))).collect();
             let panel: Vec<O> = (0..depth * PANEL).map(|i| of(value(i + 3))).collect();
-            let mut sums = [[O::Sum::zero(); PANEL]; ROWS];
+            let mut sums: Tile<O::Sum> = crate::ops::blocked::tile();
             let place = Place { left: left.as_ptr(), stride, panel: panel.as_ptr(), depth, sums: sums.as_mut_ptr().cast() };
             run(&place, rows, columns);
             for (r, sums) in sums.iter().enumerate().take(rows) {

@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn rows_of_odd_depth_end_in_a_zero() {
         let v = |x: f32| bf16::from_f32(x);
-        let rows = bf16::operands(&[v(1.0), v(2.0), v(3.0), v(4.0), v(5.0), v(6.0)], 3);
-        assert_eq!(rows, [Pair::new(v(1.0), v(2.0)), Pair::new(v(3.0), v(0.0)), Pair::new(v(4.0), v(5.0)), Pair::new(v(6.0), v(0.0))]);
+        let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(v);
+        let rows = bf16::operands(&values, 3);
+        assert_eq!(rows.as_ref(), [Pair::new(v(1.0), v(2.0)), Pair::new(v(3.0), v(0.0)), Pair::new(v(4.0), v(5.0)), Pair::new(v(6.0), v(0.0))]);
     }
 }

@@ -42,7 +42,7 @@ impl<V: Value> Kernel for Mask<'_, V> {
     fn run(self) {
         let pairs = self.0.iter_mut().zip(self.1);
         match self.2 {
-            Activation::None => {}
+            Activation::None | Activation::Gelu => {}
             Activation::Relu => pairs.for_each(|(g, y)| *g = past_relu(*g, *y)),
             Activation::Relu6 => pairs.for_each(|(g, y)| *g = past_relu6(*g, *y)),
         }
@@ -51,7 +51,7 @@ impl<V: Value> Kernel for Mask<'_, V> {
 
 /// What is added to the sums of a convolution, and the non-linearity that follows.
 #[derive(Clone, Copy)]
-pub(super) struct Finish<'a, V: Value> {
+pub(crate) struct Finish<'a, V: Value> {
     /// One number a channel.
     pub(super) bias: Option<&'a [V::Sum]>,
     /// As large as the result.
@@ -64,7 +64,7 @@ impl<V: Value> Finish<'_, V> {
     #[inline(always)]
     pub(super) fn write(&self, channel: usize, at: usize, sums: &[V::Sum], out: &mut [std::mem::MaybeUninit<V>]) {
         match self.activation {
-            Activation::None => self.write_by(channel, at, sums, out, |v| v),
+            Activation::None | Activation::Gelu => self.write_by(channel, at, sums, out, |v| v),
             Activation::Relu => self.write_by(channel, at, sums, out, relu),
             Activation::Relu6 => self.write_by(channel, at, sums, out, relu6),
         }

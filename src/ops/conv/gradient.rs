@@ -10,7 +10,6 @@ use super::finish::{Finish, past_relu, past_relu6};
 use super::forward::products;
 use super::source::{Planes, Source};
 use super::windows::{Line, lines};
-use super::winograd::Fast;
 use super::{Geometry, depthwise, written};
 use crate::ops::blocked::{Columns, Left, Panels, tile};
 use crate::ops::prepared::Prepared;
@@ -22,25 +21,26 @@ use crate::ops::{Activation, Real};
 const PIECES: usize = 8;
 
 /// From the result `y` and its gradient. With stride 1 it is a convolution of the gradient with the weights turned round;
-/// otherwise columns `w^T gradient`, folded back.
-pub(super) fn input_gradient<T: Fast<Sum = T, Operand = T> + Real>(
+/// otherwise columns `w^T gradient`, folded back. `sum` is added: what the input's other users have passed.
+pub(super) fn input_gradient<T: Real>(
     g: &Geometry,
     w: &[T],
     (y, gradient): (&[T], &[T]),
     activation: Activation,
+    sum: Option<&[T]>,
     prepared: &Prepared,
 ) -> Result<Vec<T>> {
     written(g.batch * g.all_channels * g.input_size(), |x| {
         if g.is_depthwise() {
-            depthwise_planes(g, w, (y, gradient), activation, x);
+            depthwise_planes(g, w, (y, gradient), activation, sum, x);
             return Ok(());
         }
         let source = Source { values: gradient, mask: (activation != Activation::None).then_some((y, activation)) };
         let Some(turned) = turned(g) else {
-            folded(g, source, prepared.backward.get(|| transposed(g, w))?, x);
+            folded(g, source, prepared.backward.get(|| transposed(g, w))?, sum, x);
             return Ok(());
         };
-        let finish = Finish { bias: None, residual: None, activation: Activation::None };
+        let finish = Finish { bias: None, residual: sum, activation: Activation::None };
         let weights = || Cow::Owned(turned_weights(g, w));
         if T::winograd(&turned, source, &weights, &finish, &prepared.winograd_backward, x)? {
             return Ok(());
@@ -93,6 +93,7 @@ fn depthwise_planes<T: Real>(
     w: &[T],
     (y, gradient): (&[T], &[T]),
     activation: Activation,
+    sum: Option<&[T]>,
     x: &mut [MaybeUninit<T>],
 ) {
     let (plane, taps, size) = (depthwise::Plane::of(g), g.taps(), g.size());
@@ -106,12 +107,23 @@ fn depthwise_planes<T: Real>(
                 Activation::Relu6 => depthwise::backward(&plane, result, kernel, scratch, x, past_relu6),
                 _ => depthwise::backward(&plane, result, kernel, scratch, x, |g, _| g),
             }
+            if let Some(sum) = sum {
+                // SAFETY: the kernel has written the whole plane.
+                let x = unsafe { x.assume_init_mut() };
+                x.iter_mut().zip(&sum[i * g.input_size()..]).for_each(|(x, sum)| *x += *sum);
+            }
         },
     );
 }
 
 /// Adds the columns `w^T gradient` back to the windows they stand for; `w` is that of [`transposed`].
-fn folded<T: Real>(g: &Geometry, source: Source<'_, T>, w: &[T], x: &mut [MaybeUninit<T>]) {
+fn folded<T: Real>(
+    g: &Geometry,
+    source: Source<'_, T>,
+    w: &[T],
+    sum: Option<&[T]>,
+    x: &mut [MaybeUninit<T>],
+) {
     let pieces = PIECES.div_ceil(g.batch * g.groups).min(g.channels);
     let share = g.channels.div_ceil(pieces);
     x.par_chunks_exact_mut(g.channels * g.input_size()).enumerate().for_each(|(i, x)| {
@@ -119,7 +131,13 @@ fn folded<T: Real>(g: &Geometry, source: Source<'_, T>, w: &[T], x: &mut [MaybeU
         let w = &w[group * g.depth() * g.out..][..g.depth() * g.out];
         let planes = Planes { source, channels: (g.out, group * g.out, g.groups * g.out), size: g.size() };
         x.par_chunks_mut(share * g.input_size()).enumerate().for_each(|(piece, x)| {
-            x.fill(MaybeUninit::new(T::zero()));
+            match sum {
+                None => x.fill(MaybeUninit::new(T::zero())),
+                Some(sum) => {
+                    let sum = &sum[(i * g.channels + piece * share) * g.input_size()..];
+                    x.iter_mut().zip(sum).for_each(|(x, sum)| _ = x.write(*sum));
+                }
+            }
             // SAFETY: all of it has just been written.
             let x = unsafe { x.assume_init_mut() };
             fold_image(g, image, &planes, &w[piece * share * g.taps() * g.out..], x);

@@ -21,6 +21,7 @@ use half::bf16;
 use serde::Serialize;
 
 use self::finish::Finish;
+use self::winograd::Fast;
 use super::prepared::Prepared;
 use super::value::Value;
 use super::{Activation, Real, to_vec, unsupported, values};
@@ -58,7 +59,7 @@ impl Default for Conv2d {
 
 /// Sizes of a convolution at hand.
 #[derive(Debug, Clone, Copy)]
-struct Geometry {
+pub(crate) struct Geometry {
     batch: usize,
     groups: usize,
     /// Channels of a group that come in, and of all groups.
@@ -203,20 +204,20 @@ fn is_constant(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|t| !t.track_op())
 }
 
-/// Gradient of a convolution's input, from its result y and the gradient of that, without candle's graph. On the CPU;
-/// `None` elsewhere.
+/// Gradient of a convolution's input, from its result y and the gradient of that, without candle's graph; `sum`, what the
+/// input's other users have passed, is added. On the CPU; `None` elsewhere.
 pub(crate) fn conv2d_input_gradient(
     input: &[usize],
     w: &Tensor,
-    y: &Tensor,
-    gradient: &Tensor,
+    (y, gradient): (&Tensor, &Tensor),
+    sum: Option<&Tensor>,
     conv: &Conv2d,
     prepared: &Prepared,
 ) -> Result<Option<Tensor>> {
     let geometry = conv.geometry(input, w.dims())?;
     match (y.device().is_cpu() && conv.activation.fuses(), y.dtype()) {
-        (true, DType::F32) => to_input::<f32>(conv, &geometry, w, y, gradient, prepared).map(Some),
-        (true, DType::F64) => to_input::<f64>(conv, &geometry, w, y, gradient, prepared).map(Some),
+        (true, DType::F32) => to_input::<f32>(conv, &geometry, w, (y, gradient), sum, prepared).map(Some),
+        (true, DType::F64) => to_input::<f64>(conv, &geometry, w, (y, gradient), sum, prepared).map(Some),
         _ => Ok(None),
     }
 }
@@ -238,7 +239,15 @@ fn with_values<V: Value, R>(tensor: &Tensor, f: impl FnOnce(&[V]) -> Result<R>) 
     }
 }
 
-fn run<V: Value>(
+/// The same of a tensor that need not be there.
+fn with_option<V: Value, R>(tensor: Option<&Tensor>, f: impl FnOnce(Option<&[V]>) -> Result<R>) -> Result<R> {
+    match tensor {
+        None => f(None),
+        Some(tensor) => with_values(tensor, |values| f(Some(values))),
+    }
+}
+
+fn run<V: Fast>(
     conv: &Conv2d,
     g: &Geometry,
     [x, w, bias]: [&Tensor; 3],
@@ -252,11 +261,10 @@ fn run<V: Value>(
     let y = with_values::<V, _>(x, |x| {
         with_values::<V, _>(w, |w| {
             with_values::<V::Sum, _>(bias, |bias| {
-                let finish = |residual| Finish { bias: Some(bias), residual, activation: conv.activation };
-                match &residual {
-                    None => forward::forward(g, x, w, &finish(None), prepared),
-                    Some(r) => with_values(r, |r| forward::forward(g, x, w, &finish(Some(r)), prepared)),
-                }
+                with_option(residual.as_ref(), |residual| {
+                    let finish = Finish { bias: Some(bias), residual, activation: conv.activation };
+                    forward::forward(g, x, w, &finish, prepared)
+                })
             })
         })
     })?;
@@ -267,15 +275,18 @@ fn to_input<T: Real>(
     conv: &Conv2d,
     g: &Geometry,
     w: &Tensor,
-    y: &Tensor,
-    gradient: &Tensor,
+    (y, gradient): (&Tensor, &Tensor),
+    sum: Option<&Tensor>,
     prepared: &Prepared,
 ) -> Result<Tensor> {
     let [w, y, gradient] = [w.contiguous()?, y.contiguous()?, gradient.contiguous()?];
+    let sum = sum.map(Tensor::contiguous).transpose()?;
     let x = with_values::<T, _>(&w, |w| {
         with_values::<T, _>(&y, |y| {
             with_values::<T, _>(&gradient, |gradient| {
-                gradient::input_gradient(g, w, (y, gradient), conv.activation, prepared)
+                with_option(sum.as_ref(), |sum| {
+                    gradient::input_gradient(g, w, (y, gradient), conv.activation, sum, prepared)
+                })
             })
         })
     })?;
@@ -340,7 +351,7 @@ fn gradients<T: Real>(
     gradient: &Tensor,
 ) -> Result<Gradients> {
     // Only what is trained or optimised needs a gradient; candle drops the rest after it was computed.
-    let to_x = x.track_op().then(|| to_input::<T>(conv, g, w, y, gradient, &Prepared::default()));
+    let to_x = x.track_op().then(|| to_input::<T>(conv, g, w, (y, gradient), None, &Prepared::default()));
     if !w.track_op() && !b.track_op() {
         return Ok((to_x.transpose()?, None, None));
     }
@@ -373,10 +384,10 @@ mod tests {
 
     /// Straight from the definition.
     fn naive(x: &Tensor, w: &Tensor, b: &Tensor, conv: &Conv2d) -> Tensor {
-        let s = conv.sizes(x.dims(), w.dims()).unwrap();
+        let s = conv.geometry(x.dims(), w.dims()).unwrap();
         let (x, w, b): (Vec<f64>, Vec<f64>, Vec<f64>) = (to_vec(x).unwrap(), to_vec(w).unwrap(), to_vec(b).unwrap());
-        let [channels, height, width] = s.input;
-        let [out, rows, columns] = s.output;
+        let (channels, (height, width)) = (s.all_channels, s.input);
+        let (out, (rows, columns)) = (s.groups * s.out, s.output);
         let per_group = channels / conv.groups;
         let mut y = Vec::new();
         for (n, o, r, c) in (0..s.batch).flat_map(|n| {
@@ -386,8 +397,8 @@ mod tests {
             for k in 0..per_group {
                 for i in 0..s.kernel.0 {
                     for j in 0..s.kernel.1 {
-                        let line = (r * conv.stride + i * conv.dilation).wrapping_sub(s.pad[0]);
-                        let column = (c * conv.stride + j * conv.dilation).wrapping_sub(s.pad[2]);
+                        let line = (r * conv.stride + i * conv.dilation).wrapping_sub(s.top);
+                        let column = (c * conv.stride + j * conv.dilation).wrapping_sub(s.left);
                         if line < height && column < width {
                             let channel = o / (out / conv.groups) * per_group + k;
                             let weight = w[((o * per_group + k) * s.kernel.0 + i) * s.kernel.1 + j];
@@ -397,7 +408,7 @@ mod tests {
                 }
             }
             y.push(match conv.activation {
-                Activation::None => sum,
+                Activation::None | Activation::Gelu => sum,
                 Activation::Relu => sum.max(0.0),
                 Activation::Relu6 => sum.clamp(0.0, 6.0),
             });
@@ -419,7 +430,7 @@ mod tests {
         let single = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
         let got = conv2d(&single(&x), &single(&w), &single(&b), &conv).unwrap().to_dtype(DType::F64).unwrap();
         assert!(distance(&wanted, &got) < 1e-5, "f32 {conv:?} {channels} {out} {kernel:?} {size:?}");
-        let sizes = conv.sizes(x.dims(), w.dims()).unwrap();
+        let sizes = conv.geometry(x.dims(), w.dims()).unwrap();
         let other = composed(&x, &w, &b, &conv, &sizes).unwrap();
         assert!(distance(&wanted, &other) < 1e-12, "composed {conv:?}");
     }

@@ -11,7 +11,7 @@ use super::finish::mask;
 
 /// Planes `[batch, channel, height, width]`, or the gradient of such planes behind a non-linearity.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a, V> {
+pub(crate) struct Source<'a, V> {
     pub(super) values: &'a [V],
     /// The results whose non-linearity the values pass: gradients are zero where it was flat.
     pub(super) mask: Option<(&'a [V], Activation)>,

@@ -20,7 +20,7 @@ use super::Geometry;
 use crate::ops::Real;
 use crate::ops::blocked::{Shared, tile};
 use crate::ops::prepared::Form;
-use crate::ops::tile::{Operand, PANEL, ROWS, Tile};
+use crate::ops::tile::{PANEL, ROWS, Tile};
 use crate::ops::value::Value;
 use crate::ops::vector::{Kernel, dispatch};
 
@@ -169,7 +169,7 @@ fn result_row<T: Real>([m0, m1, m2, m3, m4, m5]: [T; IN]) -> [T; OUT] {
     ]
 }
 
-fn convolve<T: Fast<Sum = T, Operand = T> + Real>(
+fn convolve<T: Real>(
     g: &Geometry,
     source: Source<'_, T>,
     weights: &[T],
@@ -204,7 +204,7 @@ struct Held<'a, T> {
     panel: usize,
 }
 
-fn transform_windows<T: Fast<Sum = T> + Real>(
+fn transform_windows<T: Real>(
     g: &Geometry,
     source: Source<'_, T>,
     panels: &[Vec<Line>],
@@ -253,7 +253,7 @@ struct Transform<'a, T: Value> {
     scratch: &'a mut Windows<T>,
 }
 
-impl<T: Fast<Sum = T> + Real> Transform<'_, T> {
+impl<T: Real> Transform<'_, T> {
     /// Cuts the planes into windows: `[row, column, window]`.
     #[inline(always)]
     fn gather(&mut self) {
@@ -293,7 +293,7 @@ fn deinterleave<T: Real>(line: &[T], windows: &mut [Lane<T>; IN], at: &Line) {
     }
 }
 
-impl<T: Fast<Sum = T> + Real> Kernel for Transform<'_, T> {
+impl<T: Real> Kernel for Transform<'_, T> {
     #[inline(always)]
     fn run(mut self) {
         self.gather();
@@ -334,7 +334,7 @@ impl<T: Real> Default for Scratch<T> {
 }
 
 /// The 36 products of one panel with the weights of some channels.
-fn multiply<T: Fast<Sum = T, Operand = T> + Real>(
+fn multiply<T: Real>(
     g: &Geometry,
     held: &Held<'_, T>,
     lines: &[Line],
@@ -369,7 +369,7 @@ struct Results<'a, T: Value> {
     y: &'a Shared<'a, T>,
 }
 
-impl<T: Fast<Sum = T> + Real> Kernel for Results<'_, T> {
+impl<T: Real> Kernel for Results<'_, T> {
     #[inline(always)]
     fn run(self) {
         let Self { g, lines, out, scratch, finish, y } = self;
@@ -397,7 +397,7 @@ impl<T: Fast<Sum = T> + Real> Kernel for Results<'_, T> {
 
 /// Up to four rows of results, cut at the plane's edges.
 #[inline(always)]
-fn write_line<T: Fast<Sum = T> + Real>(
+fn write_line<T: Real>(
     g: &Geometry,
     line: &Line,
     results: &[[[T; OUT]; PANEL]; OUT],
