@@ -53,17 +53,18 @@ impl Golden {
         array.into_iter().collect()
     }
 
-    /// Values at even steps, the sum and the sum of sizes, to a ten-thousandth of the largest.
-    fn compare(&mut self, name: &str, tensor: &Tensor) {
+    /// Values at even steps and sums, to a ten-thousandth of the largest; a share of the values `may_differ` up to a
+    /// hundredth.
+    fn compare(&mut self, name: &str, tensor: &Tensor, may_differ: f64) {
         let values = crate::ops::to_vec::<f32>(tensor).unwrap();
-        let (samples, wanted) =
-            (self.array::<i64>("samples")[0] as usize, self.array::<f32>(&format!("{name}.values")));
-        let step = values.len().div_ceil(samples);
+        let wanted = self.array::<f32>(&format!("{name}.values"));
+        let step = values.len().div_ceil(self.array::<i64>("samples")[0] as usize);
         let largest = values.iter().fold(0f32, |a, b| a.max(b.abs()));
-        assert_eq!(values.iter().step_by(step).count(), wanted.len(), "{name}");
-        for (i, (got, wanted)) in values.iter().step_by(step).zip(&wanted).enumerate() {
-            assert!((got - wanted).abs() <= 1e-4 * largest, "{name} at {i}: {got} {wanted}, of {largest}");
-        }
+        let off: Vec<f32> = values.iter().step_by(step).zip(&wanted).map(|(a, b)| (a - b).abs() / largest).collect();
+        assert_eq!(off.len(), values.len().div_ceil(step), "{name}");
+        let far = off.iter().filter(|off| **off > 1e-4).count() as f64;
+        let worst = off.iter().fold(0f32, |a, b| a.max(*b));
+        assert!(far <= may_differ * off.len() as f64 && worst <= 1e-2, "{name}: {far} of {}, {worst}", off.len());
         let sum = |f: fn(f64) -> f64| values.iter().map(|v| f(f64::from(*v))).sum::<f64>();
         let (got, wanted) = ([sum(|v| v), sum(f64::abs)], self.array::<f64>(&format!("{name}.sums")));
         assert!((0..2).all(|i| (got[i] - wanted[i]).abs() <= 1e-4 * wanted[1]), "{name}: sums {got:?} {wanted:?}");
@@ -71,7 +72,11 @@ impl Golden {
 }
 
 /// Checks a network of [`Formula`]'s weights: three of its layers, and the gradient of a projection of its last.
-pub(super) fn agrees(graph: &Graph, golden: &'static [u8]) {
+///
+/// The golden values are f64. Where a ReLU stands at its kink, f32 may take the other side: `kinks` is the share of the
+/// gradient's places that one unit's side may change. In ResNet-50 it is unit (135, 40, 17) of `layer1.2`, 7e-7 standard
+/// deviations from zero.
+pub(super) fn agrees(graph: &Graph, golden: &'static [u8], kinks: f64) {
     let mut golden = Golden(NpzReader::new(std::io::Cursor::new(golden)).unwrap());
     let x = plain("input", &[&[1], graph.input_shape().as_slice()].concat());
     let names = golden.0.names().unwrap();
@@ -80,9 +85,9 @@ pub(super) fn agrees(graph: &Graph, golden: &'static [u8]) {
     assert_eq!(layers.len(), 3, "{names:?}");
     let taps: Vec<usize> = layers.iter().map(|name| graph.layer(name).unwrap()).collect();
     for (name, value) in layers.iter().zip(graph.forward(&x, &taps).unwrap()) {
-        golden.compare(name, &value);
+        golden.compare(name, &value, 0.0);
     }
     let last = graph.layers().len();
     let slope = |_: usize, z: &Tensor| Ok(plain("projection", z.dims()));
-    golden.compare("gradient", &graph.pull_back(last, &x, slope).unwrap());
+    golden.compare("gradient", &graph.pull_back(last, &x, slope).unwrap(), kinks);
 }

@@ -226,10 +226,14 @@ mod tests {
             let last = layers.last().unwrap();
             assert_eq!(last.shape.len(), 1, "{}", model.name);
             assert!(graph.classes().is_empty() || (last.name == "logits" && last.shape == [graph.classes().len()]));
-            assert_eq!(graph.digest(), random(model.name, Seed(1)).unwrap().digest());
-            assert_ne!(graph.digest(), random(model.name, Seed(2)).unwrap().digest());
             assert_eq!(model.embedded, model.bytes.is_some());
         }
+    }
+
+    #[test]
+    fn random_weights_follow_from_the_seed() {
+        let [a, b, c] = [1, 1, 2].map(|seed| random("elements_cnn", Seed(seed)).unwrap().digest().clone());
+        assert!(a == b && a != c);
     }
 
     #[test]
