@@ -478,6 +478,7 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::WithDType;
 
     /// Sums of small whole numbers, which every type holds exactly.
     pub(super) fn check<O: Operand>(run: impl Fn(&Place<O, O::Sum>, usize, usize), of: impl Fn(f64) -> O) {
