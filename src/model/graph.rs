@@ -6,6 +6,9 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use crate::dataset::preprocess::Preprocess;
 use crate::error::{Error, Result};
+use crate::ops::attention::attention;
+use crate::ops::linear::{linear, linear_input_gradient};
+use crate::ops::norm::layer_norm;
 use crate::ops::pool::{Pool2d, global_mean, pool2d};
 use crate::ops::{Activation, Conv2d, activation, conv2d, conv2d_input_gradient};
 use crate::store::digest::{Digest, DigestBuilder};
@@ -21,10 +24,10 @@ pub enum Op {
     Input,
     /// Convolution with its bias and non-linearity.
     Conv2d(Conv2d, Tensor, Tensor),
-    /// `x w^T + b` on `[batch, in]`, weights `[out, in]`.
-    Linear(Tensor, Tensor),
-    /// Sum of two nodes.
-    Add,
+    /// `x w^T + b` and its non-linearity on `[batch, in]` or `[batch, token, in]`: weights `[out, in]`, bias `[out]`.
+    Linear(Activation, Tensor, Tensor),
+    /// Sum of two nodes, then a non-linearity.
+    Add(Activation),
     /// A non-linearity by itself.
     Activation(Activation),
     /// Max or average pooling.
@@ -33,6 +36,30 @@ pub enum Op {
     GlobalMean,
     /// Softmax over the last dimension.
     Softmax,
+    /// Layer norm over the last dimension.
+    LayerNorm {
+        /// Scale, `[channel]`.
+        weight: Tensor,
+        /// Shift, `[channel]`.
+        bias: Tensor,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// Attention on `[batch, token, 3 * heads * dim]`: see [`attention`].
+    Attention {
+        /// How many heads.
+        heads: usize,
+    },
+    /// `[batch, channel, height, width]` to `[batch, 1 + height * width, channel]`: a class token, then the positions row
+    /// by row, each with its embedding added.
+    Tokens {
+        /// The class token, `[1, 1, channel]`.
+        class: Tensor,
+        /// Embeddings of the positions, the class token's first: `[1, 1 + height * width, channel]`.
+        position: Tensor,
+    },
+    /// One token: `[batch, token, channel]` to `[batch, channel]`.
+    Token(usize),
 }
 
 impl Op {
@@ -40,7 +67,9 @@ impl Op {
     fn describe(&self) -> String {
         match self {
             Self::Conv2d(conv, ..) => format!("conv2d {conv:?}"),
-            Self::Linear(..) => "linear".to_owned(),
+            Self::Linear(activation, ..) => format!("linear {activation:?}"),
+            Self::LayerNorm { epsilon, .. } => format!("layer norm {epsilon}"),
+            Self::Tokens { .. } => "tokens".to_owned(),
             Self::Pool2d(pool) => format!("{pool:?}"),
             other => format!("{other:?}"),
         }
@@ -48,7 +77,9 @@ impl Op {
 
     fn weights(&self) -> Vec<&Tensor> {
         match self {
-            Self::Conv2d(_, w, b) | Self::Linear(w, b) => vec![w, b],
+            Self::Conv2d(_, w, b) | Self::Linear(_, w, b) => vec![w, b],
+            Self::LayerNorm { weight, bias, .. } => vec![weight, bias],
+            Self::Tokens { class, position } => vec![class, position],
             _ => Vec::new(),
         }
     }
@@ -56,12 +87,16 @@ impl Op {
     fn run(&self, inputs: &[&Tensor]) -> candle_core::Result<Tensor> {
         match (self, inputs) {
             (Self::Conv2d(conv, w, b), [x]) => conv2d(x, w, b, conv),
-            (Self::Linear(w, b), [x]) => x.matmul(&w.t()?)?.broadcast_add(b),
-            (Self::Add, [a, b]) => a.add(b),
+            (Self::Linear(f, w, b), [x]) => linear(x, w, b, *f),
+            (Self::Add(f), [a, b]) => f.apply(&a.add(b)?),
             (Self::Activation(f), [x]) => f.apply(x),
             (Self::Pool2d(pool), [x]) => pool2d(x, pool),
             (Self::GlobalMean, [x]) => global_mean(x),
             (Self::Softmax, [x]) => activation::softmax(x),
+            (Self::LayerNorm { weight, bias, epsilon }, [x]) => layer_norm(x, weight, bias, *epsilon),
+            (Self::Attention { heads }, [x]) => attention(x, *heads),
+            (Self::Tokens { class, position }, [x]) => tokens(x, class, position),
+            (Self::Token(i), [x]) => x.narrow(1, *i, 1)?.squeeze(1),
             _ => candle_core::bail!("{} cannot run on {} inputs", self.describe(), inputs.len()),
         }
     }
@@ -74,8 +109,20 @@ impl Op {
                     return Ok(vec![to_x]);
                 }
             }
-            (Self::Linear(w, _), [_]) => return Ok(vec![gradient.matmul(w)?]),
-            (Self::Add, [_, _]) => return Ok(vec![gradient.clone(), gradient.clone()]),
+            (Self::Linear(f, w, _), [_]) => {
+                if let Some(sum) = f.pull_back(y, gradient)? {
+                    return Ok(vec![linear_input_gradient(w, &sum)?]);
+                }
+            }
+            (Self::Add(f), [_, _]) => {
+                if let Some(sum) = f.pull_back(y, gradient)? {
+                    return Ok(vec![sum.clone(), sum]);
+                }
+            }
+            (Self::Token(i), [x]) => {
+                let behind = x.dim(1)? - 1 - i;
+                return Ok(vec![gradient.unsqueeze(1)?.pad_with_zeros(1, *i, behind)?]);
+            }
             _ => {}
         }
         let inputs = inputs.iter().map(|x| Var::from_tensor(&x.detach())).collect::<candle_core::Result<Vec<Var>>>()?;
@@ -84,6 +131,13 @@ impl Op {
         let of = |x: &Var| gradients.get(x).map_or_else(|| x.zeros_like(), |g| Ok(g.detach()));
         inputs.iter().map(of).collect()
     }
+}
+
+/// See [`Op::Tokens`].
+fn tokens(x: &Tensor, class: &Tensor, position: &Tensor) -> candle_core::Result<Tensor> {
+    let patches = x.flatten_from(2)?.transpose(1, 2)?;
+    let (batch, _, channels) = patches.dims3()?;
+    Tensor::cat(&[&class.broadcast_as((batch, 1, channels))?, &patches], 1)?.broadcast_add(position)
 }
 
 #[derive(Debug, Clone)]
@@ -99,7 +153,7 @@ struct Node {
 pub struct LayerInfo {
     /// The name.
     pub name: String,
-    /// `[channel, height, width]`, or `[channel]`.
+    /// `[channel, height, width]`, `[token, channel]` or `[channel]`.
     pub shape: Vec<usize>,
 }
 
@@ -436,7 +490,7 @@ mod tests {
         let conv = Conv2d { activation: Activation::Relu, ..Conv2d::default() };
         let a = g.add("stem", Op::Conv2d(conv, single(&[3, 2, 1, 1], 1), single(&[3], 2)), &[0]);
         let b = g.add("blocks.0.conv", Op::Conv2d(conv, single(&[3, 3, 1, 1], 3), single(&[3], 4)), &[a]);
-        let c = g.add("blocks.0", Op::Add, &[b, a]);
+        let c = g.add("blocks.0", Op::Add(Activation::None), &[b, a]);
         let pool = Pool2d { reduce: Reduce::Max, kernel: [2, 2], stride: 2, padding: 0 };
         let d = g.add("pool", Op::Pool2d(pool), &[c]);
         g.add("mean", Op::GlobalMean, &[d]);
@@ -485,17 +539,59 @@ mod tests {
 
     #[test]
     fn pulling_back_is_candles_gradient() {
-        let g = small();
-        let x = Var::from_tensor(&random(&[5, 2, 6, 6], 9).to_dtype(DType::F32).unwrap()).unwrap();
-        for node in [0, 1, 3, 4, 5] {
-            let z = if node == 0 { x.as_tensor().clone() } else { g.forward(&x, &[node]).unwrap().remove(0) };
-            let slope = random(z.dims(), 11).to_dtype(DType::F32).unwrap();
-            let wanted = (z * &slope).unwrap().sum_all().unwrap().backward().unwrap();
-            let wanted = wanted.get(&x).unwrap();
-            let part = |first: usize, z: &Tensor| Ok(slope.narrow(0, first, z.dim(0).unwrap()).unwrap());
-            let got = g.pull_back(node, &x, part).unwrap();
-            let single = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
-            assert!(crate::ops::check::distance(&single(&got), &single(wanted)) < 1e-6, "node {node}");
+        let (small, attentive) = (small(), attentive());
+        [0, 1, 3, 4, 5].into_iter().for_each(|node| pulled_back(&small, node));
+        (1..=9).for_each(|node| pulled_back(&attentive, node));
+    }
+
+    fn pulled_back(g: &Graph, node: usize) {
+        let shape = [&[5], g.shape(0)].concat();
+        let x = Var::from_tensor(&random(&shape, 9).to_dtype(DType::F32).unwrap()).unwrap();
+        let z = if node == 0 { x.as_tensor().clone() } else { g.forward(&x, &[node]).unwrap().remove(0) };
+        let slope = random(z.dims(), 11).to_dtype(DType::F32).unwrap();
+        let wanted = (z * &slope).unwrap().sum_all().unwrap().backward().unwrap();
+        let wanted = wanted.get(&x).unwrap();
+        let part = |first: usize, z: &Tensor| Ok(slope.narrow(0, first, z.dim(0).unwrap()).unwrap());
+        let got = g.pull_back(node, &x, part).unwrap();
+        let double = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+        let off = crate::ops::check::distance(&double(&got), &double(wanted));
+        assert!(off < 1e-5, "{} node {node}: {off}", g.name);
+    }
+
+    /// Every operation on tokens, and sums and linear layers with a non-linearity.
+    fn attentive() -> Graph {
+        let single = |shape: &[usize], seed| random(shape, seed).to_dtype(DType::F32).unwrap();
+        let mut g = GraphBuilder::new([4, 2, 3]);
+        let tokens = Op::Tokens { class: single(&[1, 1, 4], 1), position: single(&[1, 7, 4], 2) };
+        let a = g.add("tokens", tokens, &[0]);
+        let b = g.add("norm", Op::LayerNorm { weight: single(&[4], 3), bias: single(&[4], 4), epsilon: 1e-6 }, &[a]);
+        let linear = |f, shape: [usize; 2], seed| Op::Linear(f, single(&shape, seed), single(&shape[..1], seed + 1));
+        let c = g.add("qkv", linear(Activation::None, [12, 4], 5), &[b]);
+        let d = g.add("heads", Op::Attention { heads: 2 }, &[c]);
+        let e = g.add("gelu", linear(Activation::Gelu, [4, 4], 7), &[d]);
+        let f = g.add("relu", linear(Activation::Relu, [4, 4], 9), &[e]);
+        let s = g.add("sum", Op::Add(Activation::Relu), &[f, b]);
+        let t = g.add("bent sum", Op::Add(Activation::Gelu), &[s, a]);
+        g.add("token", Op::Token(3), &[t]);
+        let preprocess = Preprocess { size: 3, filter: Filter::Nearest, crop: None, mean: [0.0; 3], std: [1.0; 3] };
+        g.finish("attentive", preprocess, Vec::new(), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn tokens_are_the_class_then_positions_row_by_row() {
+        let g = attentive();
+        let x = random(&[2, 4, 2, 3], 20).to_dtype(DType::F32).unwrap();
+        let at = |t: &Tensor, i: [usize; 3]| {
+            crate::ops::to_vec::<f32>(&t.get(i[0]).unwrap().get(i[1]).unwrap()).unwrap()[i[2]]
+        };
+        let Op::Tokens { class, position } = &g.nodes[1].op else { panic!("the first layer") };
+        let y = g.forward(&x, &[1, 8, 9]).unwrap();
+        assert_eq!(y[0].dims(), [2, 7, 4]);
+        for (b, c) in (0..8).map(|i| (i / 4, i % 4)) {
+            assert_eq!(at(&y[0], [b, 0, c]), at(class, [0, 0, c]) + at(position, [0, 0, c]));
+            let pixel = at(&x.get(b).unwrap(), [c, 1, 2]);
+            assert_eq!(at(&y[0], [b, 6, c]), pixel + at(position, [0, 6, c]));
+            assert_eq!(y[2].get(b).unwrap().to_vec1::<f32>().unwrap()[c], at(&y[1], [b, 3, c]));
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Activation {
     Relu,
     /// `min(max(x, 0), 6)`; the gradient at 0 and at 6 is 0.
     Relu6,
+    /// `x Phi(x)`, by the error function.
+    Gelu,
 }
 
 impl Activation {
@@ -25,7 +27,19 @@ impl Activation {
             Self::None => Ok(x.clone()),
             Self::Relu => relu(x),
             Self::Relu6 => relu6(x),
+            Self::Gelu => gelu(x),
         }
+    }
+
+    /// Gradient of x from the result y and the gradient of that; `None` where y does not tell it.
+    pub(crate) fn pull_back(self, y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let inside = match self {
+            Self::None => return Ok(Some(gradient.clone())),
+            Self::Relu => y.gt(0.0)?,
+            Self::Relu6 => y.gt(0.0)?.mul(&y.lt(6.0)?)?,
+            Self::Gelu => return Ok(None),
+        };
+        gradient.mul(&inside.to_dtype(gradient.dtype())?).map(Some)
     }
 }
 
@@ -93,8 +107,9 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::check::{gradient, random};
-    use candle_core::Device;
+    use crate::ops::check::{distance, gradient, random};
+    use crate::ops::{Conv2d, conv2d};
+    use candle_core::{Device, Var};
 
     #[test]
     fn gradients_are_those_of_central_differences() {
@@ -108,11 +123,41 @@ mod tests {
 
     #[test]
     fn gradients_at_the_kinks_are_zero() {
-        let x =
-            candle_core::Var::from_tensor(&Tensor::new(&[0f64, 6.0, 3.0, -1.0, 7.0], &Device::Cpu).unwrap()).unwrap();
+        let x = Var::from_tensor(&Tensor::new(&[0f64, 6.0, 3.0, -1.0, 7.0], &Device::Cpu).unwrap()).unwrap();
         let grad = relu6(&x).unwrap().sum_all().unwrap().backward().unwrap();
         assert_eq!(grad.get(&x).unwrap().to_vec1::<f64>().unwrap(), [0.0, 0.0, 1.0, 0.0, 0.0]);
         assert_eq!(relu6(&x).unwrap().to_vec1::<f64>().unwrap(), [0.0, 6.0, 3.0, 0.0, 6.0]);
+    }
+
+    #[test]
+    fn a_result_tells_the_gradient() {
+        let x = Var::from_tensor(&(random(&[40], 3) * 9.0).unwrap()).unwrap();
+        let g = random(&[40], 4);
+        for f in [Activation::None, Activation::Relu, Activation::Relu6] {
+            let y = f.apply(&x).unwrap();
+            let wanted = y.mul(&g).unwrap().sum_all().unwrap().backward().unwrap();
+            let got = f.pull_back(&y, &g).unwrap().unwrap();
+            assert!(distance(&got, wanted.get(&x).unwrap()) < 1e-12, "{f:?}");
+        }
+        assert!(Activation::Gelu.pull_back(&x, &g).unwrap().is_none());
+    }
+
+    #[test]
+    fn gelu_is_x_times_the_normal_distribution() {
+        // Phi(1) and Phi(-2), from tables.
+        let x = Tensor::new(&[0f64, 1.0, -2.0, 40.0], &Device::Cpu).unwrap();
+        let wanted = Tensor::new(&[0f64, 0.841_344_746_068_543, -2.0 * 0.022_750_131_948_179, 40.0], &Device::Cpu);
+        assert!(distance(&gelu(&x).unwrap(), &wanted.unwrap()) < 1e-9);
+    }
+
+    #[test]
+    fn a_convolution_takes_gelu() {
+        let (x, w, b) = (random(&[2, 3, 5, 5], 6), random(&[3, 1, 3, 3], 7), random(&[3], 8));
+        let plain = Conv2d { groups: 3, ..Conv2d::default() };
+        let bent = Conv2d { activation: Activation::Gelu, ..plain };
+        let wanted = gelu(&conv2d(&x, &w, &b, &plain).unwrap()).unwrap();
+        assert!(distance(&conv2d(&x, &w, &b, &bent).unwrap(), &wanted) < 1e-12);
+        gradient(&x, 1e-6, |x| conv2d(x, &w, &b, &bent));
     }
 
     #[test]

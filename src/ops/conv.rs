@@ -109,6 +109,9 @@ impl Conv2d {
 /// # Errors
 /// When the shapes do not fit.
 pub fn conv2d(x: &Tensor, w: &Tensor, bias: &Tensor, geometry: &Conv2d) -> Result<Tensor> {
+    if geometry.activation == Activation::Gelu {
+        return Activation::Gelu.apply(&conv2d(x, w, bias, &Conv2d { activation: Activation::None, ..*geometry })?);
+    }
     let sizes = geometry.sizes(x.dims(), w.dims())?;
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, *geometry);
@@ -117,7 +120,7 @@ pub fn conv2d(x: &Tensor, w: &Tensor, bias: &Tensor, geometry: &Conv2d) -> Resul
 }
 
 /// Gradient of a convolution's input, from its result y and the gradient of that, without candle's graph: one pass
-/// less over memory for each operand. On the CPU; `None` elsewhere.
+/// less over memory for each operand. On the CPU; `None` elsewhere, and for GELU.
 pub(crate) fn conv2d_input_gradient(
     input: &[usize],
     w: &Tensor,
@@ -126,7 +129,7 @@ pub(crate) fn conv2d_input_gradient(
     geometry: &Conv2d,
 ) -> Result<Option<Tensor>> {
     let sizes = geometry.sizes(input, w.dims())?;
-    match (y.device().is_cpu(), y.dtype()) {
+    match (y.device().is_cpu() && geometry.activation != Activation::Gelu, y.dtype()) {
         (true, DType::F32) => to_input::<f32>(geometry, &sizes, input, w, y, gradient).map(Some),
         (true, DType::F64) => to_input::<f64>(geometry, &sizes, input, w, y, gradient).map(Some),
         _ => Ok(None),
@@ -240,7 +243,7 @@ fn forward_depthwise<T: Real>(conv: &Conv2d, s: &Sizes, x: &[T], w: &[T], bias: 
             let c = i % s.output[0];
             let (kernel, bias) = (&w[c * taps..(c + 1) * taps], bias[c]);
             match conv.activation {
-                Activation::None => depthwise::forward(&plane, x, kernel, scratch, y, |v| v + bias),
+                Activation::None | Activation::Gelu => depthwise::forward(&plane, x, kernel, scratch, y, |v| v + bias),
                 Activation::Relu => depthwise::forward(&plane, x, kernel, scratch, y, |v| relu(v + bias)),
                 Activation::Relu6 => depthwise::forward(&plane, x, kernel, scratch, y, |v| relu6(v + bias)),
             }
@@ -267,7 +270,7 @@ impl<T: Real> Kernel for Finish<'_, T> {
     fn run(self) {
         let Self(y, bias, activation) = self;
         match activation {
-            Activation::None => y.iter_mut().for_each(|v| *v += bias),
+            Activation::None | Activation::Gelu => y.iter_mut().for_each(|v| *v += bias),
             Activation::Relu => y.iter_mut().for_each(|v| *v = relu(*v + bias)),
             Activation::Relu6 => y.iter_mut().for_each(|v| *v = relu6(*v + bias)),
         }
@@ -447,7 +450,7 @@ impl<T: Real> Kernel for Mask<'_, T> {
     fn run(self) {
         let pairs = self.0.iter_mut().zip(self.1);
         match self.2 {
-            Activation::None => {}
+            Activation::None | Activation::Gelu => {}
             Activation::Relu => pairs.for_each(|(g, y)| *g = past_relu(*g, *y)),
             Activation::Relu6 => pairs.for_each(|(g, y)| *g = past_relu6(*g, *y)),
         }
@@ -491,7 +494,9 @@ fn input_gradient_depthwise<T: Real>(conv: &Conv2d, s: &Sizes, w: &[T], y: &[T],
         |scratch, (i, (x, result))| {
             let kernel = &w[i % s.output[0] * taps..][..taps];
             match conv.activation {
-                Activation::None => depthwise::backward(&plane, result, kernel, scratch, x, |g, _| g),
+                Activation::None | Activation::Gelu => {
+                    depthwise::backward(&plane, result, kernel, scratch, x, |g, _| g);
+                }
                 Activation::Relu => depthwise::backward(&plane, result, kernel, scratch, x, past_relu),
                 Activation::Relu6 => depthwise::backward(&plane, result, kernel, scratch, x, past_relu6),
             }
@@ -611,7 +616,7 @@ mod tests {
                 }
             }
             y.push(match conv.activation {
-                Activation::None => sum,
+                Activation::None | Activation::Gelu => sum,
                 Activation::Relu => sum.max(0.0),
                 Activation::Relu6 => sum.clamp(0.0, 6.0),
             });

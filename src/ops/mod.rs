@@ -2,7 +2,9 @@
 //! differences in f64. Callers see functions of tensors; which kernel runs is decided by shape and device.
 
 pub mod activation;
+pub mod attention;
 pub mod conv;
+pub mod linear;
 pub mod norm;
 pub mod pool;
 pub mod resize;

@@ -1,22 +1,21 @@
 //! EfficientNet-Lite0 (no squeeze-and-excitation, ReLU6), with every batch norm folded into its convolution.
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 
 use super::Source;
+use super::parts::{Norm, folded, imagenet_classes, linear};
 use crate::dataset::Preprocess;
 use crate::dataset::preprocess::Filter;
 use crate::error::Result;
 use crate::model::graph::{Graph, GraphBuilder, Op};
-use crate::ops::norm::BatchNorm;
 use crate::ops::{Activation, Conv2d, Padding};
 
 /// Height and width of the input.
 pub(super) const INPUT: usize = 224;
 
-/// ImageNet's classes in the order of the logits, one a line.
-const CLASSES: &str = include_str!("../../../datasets/imagenet_classes.txt");
 const STEM: usize = 32;
 const HEAD: usize = 1280;
+const EPSILON: f64 = 1e-3;
 
 /// Blocks alike: how many, kernel, stride of the first, expansion, channels out.
 struct Stage(usize, usize, usize, usize, usize);
@@ -48,7 +47,7 @@ struct Block {
 pub(super) fn assemble(source: &dyn Source, device: &Device) -> Result<Graph> {
     let mut graph = GraphBuilder::new([3, INPUT, INPUT]);
     let strided = Conv2d { stride: 2, padding: Padding::Same, activation: Activation::Relu6, ..Conv2d::default() };
-    let stem = folded(source, "_conv_stem", "_bn0", &[STEM, 3, 3, 3], strided)?;
+    let stem = folded(source, "_conv_stem", Norm("_bn0", EPSILON), &[STEM, 3, 3, 3], strided)?;
     let mut node = graph.add("stem", stem, &[0]);
     let (mut number, mut channels) = (0, STEM);
     for Stage(count, kernel, stride, expansion, output) in STAGES {
@@ -59,12 +58,11 @@ pub(super) fn assemble(source: &dyn Source, device: &Device) -> Result<Graph> {
             (number, channels) = (number + 1, output);
         }
     }
-    node = graph.add("head", folded(source, "_conv_head", "_bn1", &[HEAD, channels, 1, 1], pointwise(true))?, &[node]);
+    let head = folded(source, "_conv_head", Norm("_bn1", EPSILON), &[HEAD, channels, 1, 1], pointwise(true))?;
+    node = graph.add("head", head, &[node]);
     node = graph.add("mean", Op::GlobalMean, &[node]);
-    let classes: Vec<String> = CLASSES.lines().map(str::to_owned).collect();
-    let weight = source.take("_fc.weight", &[classes.len(), HEAD])?;
-    let bias = source.take("_fc.bias", &[classes.len()])?;
-    graph.add("logits", Op::Linear(weight, bias), &[node]);
+    let classes = imagenet_classes();
+    graph.add("logits", linear(source, "_fc", [classes.len(), HEAD], Activation::None)?, &[node]);
     let (mean, std) = ([127.0 / 255.0; 3], [128.0 / 255.0; 3]);
     let preprocess = Preprocess { size: INPUT, filter: Filter::Bicubic, crop: Some(256), mean, std };
     graph.finish("efficientnet_lite0", preprocess, classes, device)
@@ -79,7 +77,7 @@ fn block(source: &dyn Source, graph: &mut GraphBuilder, input: usize, block: &Bl
     if block.expansion > 1 {
         let shape = [inner, block.input, 1, 1];
         let names = (format!("{tensors}._expand_conv"), format!("{tensors}._bn0"));
-        let expand = folded(source, &names.0, &names.1, &shape, pointwise(true))?;
+        let expand = folded(source, &names.0, Norm(&names.1, EPSILON), &shape, pointwise(true))?;
         node = graph.add(format!("{layer}.expand"), expand, &[node]);
     }
     let depthwise = Conv2d {
@@ -90,13 +88,14 @@ fn block(source: &dyn Source, graph: &mut GraphBuilder, input: usize, block: &Bl
         ..Conv2d::default()
     };
     let names = (format!("{tensors}._depthwise_conv"), format!("{tensors}._bn1"));
-    let depthwise = folded(source, &names.0, &names.1, &[inner, 1, block.kernel, block.kernel], depthwise)?;
+    let depthwise =
+        folded(source, &names.0, Norm(&names.1, EPSILON), &[inner, 1, block.kernel, block.kernel], depthwise)?;
     node = graph.add(format!("{layer}.depthwise"), depthwise, &[node]);
     let names = (format!("{tensors}._project_conv"), format!("{tensors}._bn2"));
-    let project = folded(source, &names.0, &names.1, &[block.output, inner, 1, 1], pointwise(false))?;
+    let project = folded(source, &names.0, Norm(&names.1, EPSILON), &[block.output, inner, 1, 1], pointwise(false))?;
     if block.stride == 1 && block.input == block.output {
         node = graph.add(format!("{layer}.project"), project, &[node]);
-        Ok(graph.add(layer, Op::Add, &[node, input]))
+        Ok(graph.add(layer, Op::Add(Activation::None), &[node, input]))
     } else {
         Ok(graph.add(layer, project, &[node]))
     }
@@ -106,26 +105,11 @@ fn pointwise(relu6: bool) -> Conv2d {
     Conv2d { activation: if relu6 { Activation::Relu6 } else { Activation::None }, ..Conv2d::default() }
 }
 
-/// A convolution without bias and the batch norm after it, as one.
-fn folded(source: &dyn Source, conv: &str, norm: &str, shape: &[usize], geometry: Conv2d) -> Result<Op> {
-    let channels = [shape[0]];
-    let part = |name: &str| -> Result<Tensor> { source.take(&format!("{norm}.{name}"), &channels) };
-    let norm = BatchNorm {
-        weight: part("weight")?,
-        bias: part("bias")?,
-        mean: part("running_mean")?,
-        variance: part("running_var")?,
-        epsilon: 1e-3,
-    };
-    let (weight, bias) = norm.fold(&source.take(&format!("{conv}.weight"), shape)?)?;
-    Ok(Op::Conv2d(geometry, weight, bias))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use candle_core::Var;
+    use candle_core::{Tensor, Var};
 
     use super::*;
     use crate::dataset::decode::decode;

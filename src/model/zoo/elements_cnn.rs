@@ -3,6 +3,7 @@
 use candle_core::Device;
 
 use super::Source;
+use super::parts::{affine, linear};
 use crate::dataset::Preprocess;
 use crate::dataset::elements::{ATTRIBUTES, CANVAS};
 use crate::dataset::preprocess::Filter;
@@ -22,17 +23,14 @@ pub(super) fn assemble(source: &dyn Source, device: &Device) -> Result<Graph> {
     let (mut node, mut channels) = (0, 3);
     for (i, (out, stride)) in CONVS.into_iter().enumerate() {
         let name = format!("conv{}", i + 1);
-        let weight = source.take(&format!("{name}.weight"), &[out, channels, 3, 3])?;
-        let bias = source.take(&format!("{name}.bias"), &[out])?;
+        let (weight, bias) = affine(source, &name, &[out, channels, 3, 3])?;
         let padding = Padding::Explicit([1; 4]);
         let conv = Conv2d { stride, padding, activation: Activation::Relu, ..Conv2d::default() };
         node = graph.add(name, Op::Conv2d(conv, weight, bias), &[node]);
         channels = out;
     }
     node = graph.add("mean", Op::GlobalMean, &[node]);
-    let weight = source.take("logits.weight", &[ATTRIBUTES.len(), channels])?;
-    let bias = source.take("logits.bias", &[ATTRIBUTES.len()])?;
-    graph.add("logits", Op::Linear(weight, bias), &[node]);
+    graph.add("logits", linear(source, "logits", [ATTRIBUTES.len(), channels], Activation::None)?, &[node]);
     // White becomes zero, which is what convolutions see beyond the border: the canvas has no edge.
     let preprocess = Preprocess { size: INPUT, filter: Filter::Bilinear, crop: None, mean: [1.0; 3], std: [0.5; 3] };
     graph.finish("elements_cnn", preprocess, ATTRIBUTES.map(|a| a.name().to_owned()).to_vec(), device)

@@ -1,0 +1,124 @@
+"""Makes zoo_*.npz: the zoo's networks in PyTorch, in f64, with weights of one formula.
+
+python zoo.py
+
+Weights, input and the projection of the last layer follow from their names (see `tensor`), rounded to f32. Of three
+layers, and of the gradient of the projection with respect to the input, every n-th value, the sum and the sum of sizes
+are kept.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+SAMPLES = 3001
+
+
+def uniform(name, count):
+    """Numbers in (-1, 1): splitmix64 of the place after FNV-1a of the name, its upper 53 bits."""
+    start = 0xCBF29CE484222325
+    for byte in name.encode():
+        start = (start ^ byte) * 0x100000001B3 % 2**64
+    u = np.uint64
+    z = u(start) + np.arange(1, count + 1, dtype=u) * u(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> u(30))) * u(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> u(27))) * u(0x94D049BB133111EB)
+    return ((z ^ (z >> u(31))) >> u(11)).astype(np.float64) / 2.0**52 - 1.0
+
+
+def tensor(name, shape, plain=False):
+    values = uniform(name, int(np.prod(shape)))
+    if not plain:
+        if len(shape) in (2, 4):
+            values = values * (6.0 / np.prod(shape[1:])) ** 0.5
+        elif name.endswith(("weight", "running_var", "gamma")):
+            values = 1.0 + 0.5 * values
+        else:
+            values = 0.5 * values
+    return torch.tensor(values.astype(np.float32).astype(np.float64)).reshape(shape)
+
+
+class LayerScale(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        return x * self.gamma
+
+
+class Attention(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.inner = nn.Identity()
+
+    def forward(self, x):
+        b, t, c = x.shape
+        q, k, v = self.qkv(x).reshape(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        x = self.inner(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, t, c))
+        return self.proj(x)
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.ls1, self.ls2 = LayerScale(width), LayerScale(width)
+        self.attn = Attention(width, heads)
+        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
+
+    def forward(self, x):
+        x = x + self.ls1(self.attn(self.norm1(x)))
+        return x + self.ls2(self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x)))))
+
+
+class Vit(nn.Module):
+    """A ViT with DINOv2's parameter names; its result is the class token after the last norm."""
+
+    def __init__(self, width=384, depth=12, heads=6, patch=14, side=16):
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + side * side, width))
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, patch, patch)})
+        self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)])
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, x):
+        x = self.patch_embed["proj"](x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1) + self.pos_embed
+        return self.norm(self.blocks(x))[:, 0]
+
+
+def make(name, model, layers):
+    """`layers` maps cavern's names to modules; the empty name of a module is the whole model."""
+    weights = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    model.load_state_dict({k: tensor(k, tuple(v.shape)) for k, v in weights.items()}, strict=False)
+    model = model.double().eval()
+    kept = {}
+    for layer, module in layers.items():
+        model.get_submodule(module).register_forward_hook(lambda _, x, y, n=layer: kept.__setitem__(n, y.detach().clone()))
+    x = tensor("input", (1, 3, 224, 224), plain=True).requires_grad_()
+    y = model(x)
+    (kept["gradient"],) = torch.autograd.grad((y * tensor("projection", tuple(y.shape), plain=True)).sum(), x)
+    out = {"samples": np.array([SAMPLES])}
+    for layer, values in kept.items():
+        values = values.flatten().numpy()
+        out[f"{layer}.values"] = values[:: -(-len(values) // SAMPLES)].astype(np.float32)
+        out[f"{layer}.sums"] = np.array([values.sum(), np.abs(values).sum()])
+        print(name, layer, len(values), np.abs(values).max(), values.std(), out[f"{layer}.values"].shape)
+    np.savez(Path(__file__).with_name(f"zoo_{name}.npz"), **out)
+
+
+if __name__ == "__main__":
+    models = torchvision.models
+    taps = {"layer1.1": "layer1.1", "layer3.0.downsample": "layer3.0.downsample", "logits": ""}
+    make("resnet18", models.resnet18(), taps)
+    make("resnet50", models.resnet50(), {"layer1.0.conv3": "layer1.0.bn3", "layer3.0": "layer3.0", "logits": ""})
+    taps = {"blocks.0.attn.heads": "blocks.0.attn.inner", "blocks.5": "blocks.5", "class_token": ""}
+    make("vit_small_patch14", Vit(), taps)
