@@ -53,6 +53,10 @@ pub enum Command {
     /// Name what a classifier sees in pictures
     #[command(after_help = "Example: cavern predict efficientnet_lite0 --weights lite0.pth cat.jpg --top 5")]
     Predict(PredictArgs),
+    /// Time a network layer by layer
+    #[command(after_help = "Example: cavern profile resnet50 --batch 4 --gradient\n\
+        Weights that are not given are random: they change the results, not the time.")]
+    Profile(ProfileArgs),
 }
 
 /// What every command on a study takes.
@@ -127,6 +131,31 @@ pub struct PredictArgs {
     #[arg(long, default_value_t = 5)]
     pub top: usize,
     /// One JSON object a picture, on one line each
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `profile` takes.
+#[derive(Debug, Clone, Args)]
+pub struct ProfileArgs {
+    /// A name of `cavern ls models`
+    pub model: String,
+    /// The weights file [default: random weights, where none are built in]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Pictures at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    /// Runs of every layer; the fastest counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub runs: u16,
+    /// Time the gradient of every layer's inputs too
+    #[arg(long)]
+    pub gradient: bool,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// One JSON object, times in seconds
     #[arg(long)]
     pub json: bool,
 }

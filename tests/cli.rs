@@ -30,9 +30,10 @@ fn study(dir: &Path, text: &str) -> String {
 fn help_names_every_command() {
     let output = cavern(&["--help"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    for command in
-        ["run", "extract", "fit", "localise", "maximise", "score", "report", "train", "validate", "ls", "predict"]
-    {
+    for command in [
+        "run", "extract", "fit", "localise", "maximise", "score", "report", "train", "validate", "ls", "predict",
+        "profile",
+    ] {
         assert!(text.contains(&format!("  {command}")), "{command}: {text}");
         assert_eq!(cavern(&[command, "--help"]).output().unwrap().status.code(), Some(0));
     }
@@ -119,4 +120,27 @@ fn predict_answers_for_a_picture_and_explains_the_rest() {
     let message = mistake(&["predict", "elements_cnn", text.to_str().unwrap()]);
     assert!(message.contains("text.png"), "{message}");
     assert!(mistake(&["predict", "efficientnet_lite0", picture]).contains("weights"));
+}
+
+#[test]
+fn a_profile_lists_every_layer_and_the_processors_measure() {
+    let output = cavern(&["profile", "elements_cnn", "--batch", "2", "--runs", "1", "--gradient"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    // Times differ from run to run; what stands before them does not.
+    let left: String = text
+        .lines()
+        .take(10)
+        .fold(String::new(), |all, line| all + line.chars().take(52).collect::<String>().trim_end() + "\n");
+    let wanted = snapbox::str![[r#"
+"#]];
+    snapbox::assert_data_eq!(left, wanted);
+    for part in ["batch 2, ", "forward in one go", "forward, gradient", "matrix product of 1024"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(String::from_utf8(output.stderr).unwrap().contains("best of 1 runs"));
+    let output = cavern(&["profile", "elements_cnn", "--batch", "1", "--runs", "1", "--json"]).output().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["layers"][0]["name"], "conv1");
+    assert!(value["product_rate"].as_f64().unwrap() > 0.0 && value["step_seconds"].is_null());
+    assert!(mistake(&["profile", "resnet51"]).contains("`resnet50`"));
 }

@@ -5,6 +5,7 @@ pub mod validate;
 
 pub mod ls;
 pub mod predict;
+pub mod profile;
 pub mod train;
 
 use std::io::Write;
@@ -29,5 +30,6 @@ pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Validate(args) => validate::run(&args, out),
         Command::Ls(args) => ls::run(&args, out),
         Command::Predict(args) => predict::run(&args, out),
+        Command::Profile(args) => profile::run(&args, out),
     }
 }

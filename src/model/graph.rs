@@ -327,6 +327,38 @@ impl Graph {
         &self.nodes[node].shape
     }
 
+    /// What a node computes.
+    pub fn op(&self, node: usize) -> &Op {
+        &self.nodes[node].op
+    }
+
+    /// The nodes whose activations a node takes, in its order.
+    pub fn inputs(&self, node: usize) -> &[usize] {
+        &self.nodes[node].inputs
+    }
+
+    /// One node by itself: its activation from those of its inputs.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn run_node(&self, node: usize, inputs: &[&Tensor]) -> Result<Tensor> {
+        Ok(self.nodes[node].op.run(inputs)?)
+    }
+
+    /// One node backwards: the gradients of its inputs from that of its activation y.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn pull_back_node(
+        &self,
+        node: usize,
+        inputs: &[&Tensor],
+        y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<Vec<Tensor>> {
+        Ok(self.nodes[node].op.pull_back(inputs, y, gradient)?)
+    }
+
     /// The node with this name.
     ///
     /// # Errors

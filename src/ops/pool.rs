@@ -1,15 +1,27 @@
 //! Max and average pooling with any kernel, stride and padding. candle's own gradients are wrong or missing here.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
+mod kernel;
+
+use std::ops::Range;
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, Var};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Real, to_vec, unsupported, values};
+use super::vector::dispatch;
+use super::{Real, unsupported, values};
+use kernel::{Max, MaxBack, Mean, MeanBack, Means, Plane, Winners};
+
+/// Planes that one task pools at least.
+const PLANES: usize = 4;
+/// Planes whose means one task takes.
+const MEANS: usize = 256;
 
 /// What a window gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Reduce {
-    /// The largest value; the first at a tie.
+    /// The largest value; the first at a tie, and NaN where the window has one.
     Max,
     /// The mean of the window's values; padding is not counted.
     Mean,
@@ -31,29 +43,60 @@ pub struct Pool2d {
 /// Pools `[batch, channel, height, width]`; the output size is `floor((size + 2 padding - kernel) / stride) + 1`.
 ///
 /// # Errors
-/// When the window does not fit, or the tensor is not on the CPU.
+/// When the window does not fit, or the tensor on the CPU is neither f32 nor f64.
 pub fn pool2d(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
     pool.sizes(x.dims())?;
     if x.device().is_cpu() { x.contiguous()?.apply_op1(*pool) } else { composed(x, pool) }
 }
 
-/// Mean over all positions: `[batch, channel, height, width]` to `[batch, channel]`.
+/// Gradient of [`pool2d`]'s input from that of its result, without candle's graph. At a tie, the first of the largest
+/// values has it all; where there is a NaN, the last NaN.
+pub(crate) fn pool2d_input_gradient(x: &Tensor, gradient: &Tensor, pool: &Pool2d) -> Result<Tensor> {
+    let (_, _, output) = pool.sizes(x.dims())?;
+    if !x.device().is_cpu() {
+        let x = Var::from_tensor(&x.detach())?;
+        let gradients = composed(&x, pool)?.mul(&gradient.detach())?.sum_all()?.backward()?;
+        return gradients.get(&x).map_or_else(|| x.zeros_like(), |g| Ok(g.detach()));
+    }
+    let wanted = [x.dim(0)?, x.dim(1)?, output[0], output[1]];
+    if gradient.dims() != wanted {
+        candle_core::bail!("pool2d: wanted a gradient of shape {wanted:?}, got {:?}", gradient.dims())
+    }
+    x.contiguous()?.apply_op2_no_bwd(&gradient.contiguous()?, &InputGradient(*pool))
+}
+
+/// Mean over all positions: `[batch, channel, height, width]` to `[batch, channel]`. A plane's values are summed in a
+/// fixed number of interleaved parts, more exactly and faster than one after the other.
 ///
 /// # Errors
-/// When candle fails.
+/// When candle fails, or the tensor has other than four dimensions.
 pub fn global_mean(x: &Tensor) -> Result<Tensor> {
-    x.flatten_from(2)?.mean(2)
+    x.dims4()?;
+    let kernel = x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64);
+    if kernel { x.contiguous()?.apply_op1(GlobalMean) } else { x.flatten_from(2)?.mean(2) }
 }
+
+/// Gradient of [`global_mean`]'s input, of the given shape, from that of its result `[batch, channel]`.
+pub(crate) fn global_mean_input_gradient(shape: &[usize], gradient: &Tensor) -> Result<Tensor> {
+    let &[batch, channels, height, width] = shape else {
+        candle_core::bail!("global_mean: wanted [batch, channel, height, width], got {shape:?}")
+    };
+    let one = (gradient / (height * width) as f64)?;
+    one.reshape((batch, channels, 1, 1))?.broadcast_as(shape)?.contiguous()
+}
+
+/// Batch times channels, height and width before and after.
+type Sizes = (usize, [usize; 2], [usize; 2]);
 
 impl Pool2d {
     /// Batch times channels, input size and output size.
-    fn sizes(&self, x: &[usize]) -> Result<(usize, [usize; 2], [usize; 2])> {
+    fn sizes(&self, x: &[usize]) -> Result<Sizes> {
         let &[batch, channels, height, width] = x else {
             candle_core::bail!("pool2d: wanted [batch, channel, height, width], got {x:?}")
         };
         let out = |size: usize, kernel: usize| {
-            let room = (size + 2 * self.padding).checked_sub(kernel);
-            room.filter(|_| self.padding < kernel).map(|r| r / self.stride + 1)
+            let room = (size + 2 * self.padding).checked_sub(kernel)?;
+            (self.padding < kernel && size > 0).then_some(room.checked_div(self.stride)? + 1)
         };
         match (out(height, self.kernel[0]), out(width, self.kernel[1])) {
             (Some(rows), Some(columns)) => Ok((batch * channels, [height, width], [rows, columns])),
@@ -62,56 +105,74 @@ impl Pool2d {
     }
 
     /// The window's rows or columns that lie inside the input.
-    fn window(&self, index: usize, axis: usize, size: usize) -> std::ops::Range<usize> {
+    fn window(&self, index: usize, axis: usize, size: usize) -> Range<usize> {
         let start = index * self.stride;
         let end = (start + self.kernel[axis]).saturating_sub(self.padding).min(size);
         start.saturating_sub(self.padding).min(end)..end
     }
 
-    /// Calls `visit(output index, inputs of its window)` for one plane.
-    fn for_each_window(&self, input: [usize; 2], output: [usize; 2], mut visit: impl FnMut(usize, &[usize])) {
-        let mut cells = Vec::with_capacity(self.kernel[0] * self.kernel[1]);
-        for r in 0..output[0] {
-            for c in 0..output[1] {
-                cells.clear();
-                for y in self.window(r, 0, input[0]) {
-                    cells.extend(self.window(c, 1, input[1]).map(|x| y * input[1] + x));
-                }
-                visit(r * output[1] + c, &cells);
-            }
+    /// Number of values in every window, row-major; empty for maxima, which have no use for it.
+    fn counts<T: Real>(&self, input: [usize; 2], output: [usize; 2]) -> Vec<T> {
+        let inside = |axis: usize| (0..output[axis]).map(move |i| self.window(i, axis, input[axis]).len());
+        match self.reduce {
+            Reduce::Max => Vec::new(),
+            Reduce::Mean => inside(0).flat_map(|r| inside(1).map(move |c| T::of((r * c) as f64))).collect(),
         }
     }
 
-    fn forward<T: Real>(&self, x: &[T], (_, input, output): (usize, [usize; 2], [usize; 2]), y: &mut [T]) {
-        let planes = x.par_chunks_exact(input[0] * input[1]).zip(y.par_chunks_exact_mut(output[0] * output[1]));
-        planes.for_each(|(x, y)| {
-            self.for_each_window(input, output, |at, cells| {
-                y[at] = match self.reduce {
-                    Reduce::Max => x[largest(x, cells)],
-                    Reduce::Mean => cells.iter().map(|c| x[*c]).sum::<T>() / T::of(cells.len() as f64),
-                }
-            });
+    fn forward<T: Real>(&self, x: &[T], (planes, input, output): Sizes) -> Vec<T> {
+        let (plane, counts) = (Plane::new(self, input, output), self.counts(input, output));
+        let mut y = vec![T::zero(); planes * plane.results()];
+        let planes = x.par_chunks_exact(plane.values()).zip(y.par_chunks_exact_mut(plane.results()));
+        planes.with_min_len(PLANES).for_each_init(Vec::new, |rows, (x, y)| match self.reduce {
+            Reduce::Max => dispatch(Max { plane: &plane, x, rows, y }),
+            Reduce::Mean => dispatch(Mean { plane: &plane, x, counts: &counts, y }),
         });
+        y
     }
 
-    fn backward<T: Real>(&self, x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
-        let (planes, input, output) = self.sizes(x.dims())?;
-        let (values, g) = (to_vec::<T>(x)?, to_vec::<T>(gradient)?);
-        let size = input[0] * input[1];
-        let mut out = vec![T::zero(); planes * size];
-        let planes = out.par_chunks_exact_mut(size).zip(values.par_chunks_exact(size));
-        planes.zip(g.par_chunks_exact(output[0] * output[1])).for_each(|((out, x), g)| {
-            self.for_each_window(input, output, |at, cells| match self.reduce {
-                Reduce::Max => out[largest(x, cells)] += g[at],
-                Reduce::Mean => cells.iter().for_each(|c| out[*c] += g[at] / T::of(cells.len() as f64)),
-            });
+    fn backward<T: Real>(&self, x: &[T], gradient: &[T], (planes, input, output): Sizes) -> Vec<T> {
+        let (plane, counts) = (Plane::new(self, input, output), self.counts(input, output));
+        let mut out = vec![T::zero(); planes * plane.values()];
+        let planes = out.par_chunks_exact_mut(plane.values()).zip(x.par_chunks_exact(plane.values()));
+        let planes = planes.zip(gradient.par_chunks_exact(plane.results())).with_min_len(PLANES);
+        planes.for_each_init(Winners::new, |winners, ((out, x), gradient)| match self.reduce {
+            Reduce::Max => dispatch(MaxBack { plane: &plane, x, gradient, winners, out }),
+            Reduce::Mean => {
+                dispatch(MeanBack { plane: &plane, counts: &counts, gradient, shares: &mut winners.best, out })
+            }
         });
-        Tensor::from_vec(out, x.dims(), x.device())
+        out
     }
 }
 
-fn largest<T: Real>(x: &[T], cells: &[usize]) -> usize {
-    cells.iter().copied().reduce(|best, c| if x[c] > x[best] { c } else { best }).unwrap_or(0)
+fn means<T: Real>(x: &[T], count: usize) -> Vec<T> {
+    let mut y = vec![T::zero(); x.len() / count];
+    let parts = x.par_chunks(count * MEANS).zip(y.par_chunks_mut(MEANS));
+    parts.for_each(|(x, y)| dispatch(Means { x, count, y }));
+    y
+}
+
+struct GlobalMean;
+
+impl CustomOp1 for GlobalMean {
+    fn name(&self) -> &'static str {
+        "cavern-global-mean"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, channels, height, width) = layout.shape().dims4()?;
+        let storage = match x {
+            CpuStorage::F32(_) => CpuStorage::F32(means(values(x, layout, self.name())?, height * width)),
+            CpuStorage::F64(_) => CpuStorage::F64(means(values(x, layout, self.name())?, height * width)),
+            other => return Err(unsupported(self.name(), BackendStorage::dtype(other))),
+        };
+        Ok((storage, (batch, channels).into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        global_mean_input_gradient(x.dims(), gradient).map(Some)
+    }
 }
 
 impl CustomOp1 for Pool2d {
@@ -120,31 +181,38 @@ impl CustomOp1 for Pool2d {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, channels, ..) = layout.shape().dims4()?;
         let sizes = self.sizes(layout.dims())?;
-        let count = sizes.0 * sizes.2[0] * sizes.2[1];
         let storage = match x {
-            CpuStorage::F32(_) => {
-                let mut y = vec![0f32; count];
-                self.forward(values(x, layout, self.name())?, sizes, &mut y);
-                CpuStorage::F32(y)
-            }
-            CpuStorage::F64(_) => {
-                let mut y = vec![0f64; count];
-                self.forward(values(x, layout, self.name())?, sizes, &mut y);
-                CpuStorage::F64(y)
-            }
-            other => return Err(unsupported(self.name(), candle_core::backend::BackendStorage::dtype(other))),
+            CpuStorage::F32(_) => CpuStorage::F32(self.forward(values(x, layout, self.name())?, sizes)),
+            CpuStorage::F64(_) => CpuStorage::F64(self.forward(values(x, layout, self.name())?, sizes)),
+            other => return Err(unsupported(self.name(), BackendStorage::dtype(other))),
         };
-        let d = layout.dims();
-        Ok((storage, (d[0], d[1], sizes.2[0], sizes.2[1]).into()))
+        Ok((storage, (batch, channels, sizes.2[0], sizes.2[1]).into()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        match x.dtype() {
-            DType::F32 => self.backward::<f32>(x, gradient).map(Some),
-            DType::F64 => self.backward::<f64>(x, gradient).map(Some),
-            other => Err(unsupported(self.name(), other)),
-        }
+        pool2d_input_gradient(x, gradient, self).map(Some)
+    }
+}
+
+/// From the input and the result's gradient to the input's gradient.
+struct InputGradient(Pool2d);
+
+impl CustomOp2 for InputGradient {
+    fn name(&self) -> &'static str {
+        "cavern-pool2d-gradient"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, at: &Layout, g: &CpuStorage, g_at: &Layout) -> Result<(CpuStorage, Shape)> {
+        let sizes = self.0.sizes(at.dims())?;
+        let name = self.name();
+        let storage = match x {
+            CpuStorage::F32(_) => CpuStorage::F32(self.0.backward(values(x, at, name)?, values(g, g_at, name)?, sizes)),
+            CpuStorage::F64(_) => CpuStorage::F64(self.0.backward(values(x, at, name)?, values(g, g_at, name)?, sizes)),
+            other => return Err(unsupported(name, BackendStorage::dtype(other))),
+        };
+        Ok((storage, at.shape().clone()))
     }
 }
 
@@ -180,11 +248,97 @@ fn composed(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::ops::check::{distance, gradient, random};
+    use crate::ops::to_vec;
 
     const CASES: [([usize; 2], usize, usize); 6] =
         [([2, 2], 2, 0), ([3, 3], 2, 1), ([3, 3], 1, 1), ([2, 2], 3, 0), ([3, 2], 2, 1), ([9, 9], 1, 0)];
+
+    /// Every window's index and its places inside the plane, row-major.
+    fn windows(pool: &Pool2d, [height, width]: [usize; 2], [rows, columns]: [usize; 2]) -> Vec<Vec<usize>> {
+        let inside = |start: usize, kernel: usize, size: usize| {
+            (start..start + kernel).filter_map(move |i| i.checked_sub(pool.padding).filter(|i| *i < size))
+        };
+        let window = |r: usize, c: usize| {
+            let ys = inside(r * pool.stride, pool.kernel[0], height);
+            ys.flat_map(|y| inside(c * pool.stride, pool.kernel[1], width).map(move |x| y * width + x)).collect()
+        };
+        (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))).map(|(r, c)| window(r, c)).collect()
+    }
+
+    fn largest<T: Real>(x: &[T], window: &[usize]) -> usize {
+        let later = |best: usize, i: usize| if x[i] > x[best] || x[i] != x[i] { i } else { best };
+        window.iter().copied().reduce(later).unwrap()
+    }
+
+    /// One window after the other.
+    fn naive<T: Real>(x: &[T], (planes, input, output): Sizes, pool: &Pool2d) -> Vec<T> {
+        let windows = windows(pool, input, output);
+        let one = |x: &[T], window: &[usize]| match pool.reduce {
+            Reduce::Max => x[largest(x, window)],
+            Reduce::Mean => window.iter().map(|i| x[*i]).sum::<T>() / T::of(window.len() as f64),
+        };
+        let plane = |p: usize| &x[p * input[0] * input[1]..][..input[0] * input[1]];
+        (0..planes).flat_map(|p| windows.iter().map(move |w| one(plane(p), w))).collect()
+    }
+
+    fn naive_gradient<T: Real>(x: &[T], g: &[T], (_, input, output): Sizes, pool: &Pool2d) -> Vec<T> {
+        let (windows, size) = (windows(pool, input, output), input[0] * input[1]);
+        let mut out = vec![T::zero(); x.len()];
+        let planes = out.chunks_exact_mut(size).zip(x.chunks_exact(size)).zip(g.chunks_exact(windows.len()));
+        for ((out, x), g) in planes {
+            for (window, g) in windows.iter().zip(g) {
+                match pool.reduce {
+                    Reduce::Max => out[largest(x, window)] += *g,
+                    Reduce::Mean => window.iter().for_each(|i| out[*i] += *g / T::of(window.len() as f64)),
+                }
+            }
+        }
+        out
+    }
+
+    /// Values with many ties, zeros of both signs, and what `rare` puts among them.
+    fn tied(count: usize, seed: u64, rare: f32) -> Vec<f32> {
+        let values = to_vec::<f64>(&random(&[count], seed)).unwrap();
+        let round = |v: &f64| if *v > 0.9 { rare } else { (v * 4.0).round() as f32 };
+        values.iter().map(round).collect()
+    }
+
+    fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|v| v.to_bits()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn kernels_are_the_naive_form_to_the_byte(
+            size in [1usize..24, 1usize..40],
+            kernel in [1usize..6, 1usize..6],
+            (stride, padding, mean, seed) in (1usize..5, 0usize..4, any::<bool>(), any::<u64>()),
+            rare in prop::sample::select(vec![0.5f32, f32::NEG_INFINITY, f32::INFINITY, f32::NAN]),
+        ) {
+            let reduce = if mean { Reduce::Mean } else { Reduce::Max };
+            let pool = Pool2d { reduce, kernel, stride, padding };
+            let Ok(sizes) = pool.sizes(&[2, 3, size[0], size[1]]) else { return Ok(()) };
+            let x = tied(6 * size[0] * size[1], seed, rare);
+            prop_assert_eq!(bits(&pool.forward(&x, sizes)), bits(&naive(&x, sizes, &pool)));
+            let g = tied(6 * sizes.2[0] * sizes.2[1], seed ^ 1, 0.3);
+            prop_assert_eq!(bits(&pool.backward(&x, &g, sizes)), bits(&naive_gradient(&x, &g, sizes, &pool)));
+        }
+
+        #[test]
+        fn a_global_mean_is_a_mean(size in [1usize..12, 1usize..12], channels in 1usize..600, seed in any::<u64>()) {
+            let x = random(&[2, channels, size[0], size[1]], seed);
+            let wanted = x.flatten_from(2).unwrap().mean(2).unwrap();
+            prop_assert!(distance(&global_mean(&x).unwrap(), &wanted) < 1e-14);
+            let single = x.to_dtype(DType::F32).unwrap();
+            let got = global_mean(&single).unwrap().to_dtype(DType::F64).unwrap();
+            prop_assert!(distance(&got, &wanted) < 1e-6);
+        }
+    }
 
     #[test]
     fn gradients_are_those_of_central_differences() {
@@ -194,6 +348,7 @@ mod tests {
                 gradient(&random(&[2, 2, 9, 9], 7), 1e-6, |x| pool2d(x, &pool));
             }
         }
+        gradient(&random(&[2, 3, 5, 4], 7), 1e-6, global_mean);
     }
 
     #[test]
@@ -211,11 +366,34 @@ mod tests {
 
     #[test]
     fn a_tie_gives_its_gradient_to_one_place() {
-        let x =
-            candle_core::Var::from_tensor(&Tensor::ones((1, 1, 2, 2), DType::F64, &candle_core::Device::Cpu).unwrap());
-        let x = x.unwrap();
+        let x = Tensor::ones((1, 1, 2, 2), DType::F64, &Device::Cpu).unwrap();
         let pool = Pool2d { reduce: Reduce::Max, kernel: [2, 2], stride: 2, padding: 0 };
-        let grad = pool2d(&x, &pool).unwrap().sum_all().unwrap().backward().unwrap();
-        assert_eq!(to_vec::<f64>(grad.get(&x).unwrap()).unwrap(), [1.0, 0.0, 0.0, 0.0]);
+        let one = Tensor::ones((1, 1, 1, 1), DType::F64, &Device::Cpu).unwrap();
+        let to_x = pool2d_input_gradient(&x, &one, &pool).unwrap();
+        assert_eq!(to_vec::<f64>(&to_x).unwrap(), [1.0, 0.0, 0.0, 0.0]);
+        assert!(pool2d_input_gradient(&x, &x, &pool).unwrap_err().to_string().contains("[1, 1, 1, 1]"));
+    }
+
+    #[test]
+    fn nan_is_not_lost() {
+        for place in 0..9 {
+            let mut x = vec![1f32; 9];
+            x[place] = f32::NAN;
+            let x = Tensor::from_vec(x, (1, 1, 3, 3), &Device::Cpu).unwrap();
+            for reduce in [Reduce::Max, Reduce::Mean] {
+                let pool = Pool2d { reduce, kernel: [3, 3], stride: 1, padding: 0 };
+                assert!(to_vec::<f32>(&pool2d(&x, &pool).unwrap()).unwrap()[0].is_nan());
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let x = random(&[1, 1, 3, 3], 1);
+        for (kernel, stride, padding) in [([4, 4], 1, 0), ([2, 2], 0, 0), ([2, 2], 1, 2)] {
+            let pool = Pool2d { reduce: Reduce::Max, kernel, stride, padding };
+            assert!(pool2d(&x, &pool).unwrap_err().to_string().contains("does not fit"), "{pool:?}");
+        }
+        assert!(global_mean(&random(&[2, 3], 1)).is_err());
     }
 }
