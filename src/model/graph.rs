@@ -342,7 +342,7 @@ impl Graph {
     /// # Errors
     /// When they do not fit.
     pub fn run_node(&self, node: usize, inputs: &[&Tensor]) -> Result<Tensor> {
-        Ok(self.nodes[node].op.run(inputs)?)
+        Ok(self.nodes[node].op.run(inputs, &self.nodes[node].prepared)?)
     }
 
     /// One node backwards: the gradients of its inputs from that of its activation y.
@@ -356,7 +356,8 @@ impl Graph {
         y: &Tensor,
         gradient: &Tensor,
     ) -> Result<Vec<Tensor>> {
-        Ok(self.nodes[node].op.pull_back(inputs, y, gradient)?)
+        let sums = vec![None; inputs.len()];
+        Ok(self.nodes[node].op.pull_back(inputs, (y, gradient), &sums, &self.nodes[node].prepared)?)
     }
 
     /// The node with this name.
