@@ -73,7 +73,6 @@ impl Golden {
         let largest = values.iter().fold(0f32, |a, b| a.max(b.abs()));
         let worst = values.iter().step_by(step).zip(&wanted).map(|(a, b)| (a - b).abs() / largest).fold(0.0, f32::max);
         assert!(worst <= 1e-4, "{name}: {worst}");
-       
         let sum = |f: fn(f64) -> f64| values.iter().map(|v| f(f64::from(*v))).sum::<f64>();
         let (got, wanted) = ([sum(|v| v), sum(f64::abs)], self.array::<f64>(&format!("{name}.sums")));
         assert!((0..2).all(|i| (got[i] - wanted[i]).abs() <= 1e-4 * wanted[1]), "{name}: sums {got:?} {wanted:?}");
