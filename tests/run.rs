@@ -127,6 +127,31 @@ fn a_planted_shortcut_is_found_and_its_absence_too() {
     assert!(value("e1", "direction_cosine").ci_low > value("e3", "direction_cosine").ci_high);
 }
 
+#[test]
+fn bf16_has_activations_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let bf16 = ["--set", "activation.precision=bf16"];
+    let (plain, _) = run(&dir.path().join("a"), &[]);
+    let (short, said) = run(&dir.path().join("a"), &bf16);
+    assert!(said.contains("extract: 240 pictures, 240 new"), "{said}");
+    assert_ne!(plain, short);
+    let text = |file: &str| std::fs::read_to_string(short.join(file)).unwrap();
+    assert!(text("report.html").contains("bf16") && text("manifest.json").contains("\"precision\": \"bf16\""));
+    let accuracy = |folder: &Path| {
+        let rows =
+            cavern::report::read_metrics_parquet(&std::fs::read(folder.join("metrics.parquet")).unwrap()).unwrap();
+        let of = rows.iter().filter(|r| r.metric == "accuracy" && r.probe == "classifier").map(|r| r.estimate.value);
+        of.collect::<Vec<f64>>()
+    };
+    let (plain, close) = (accuracy(&plain), accuracy(&short));
+    assert!(
+        plain.len() == close.len() && plain.iter().zip(&close).all(|(a, b)| (a - b).abs() < 0.1),
+        "{plain:?} {close:?}"
+    );
+    let (other, _) = run(&dir.path().join("b"), &[bf16[0], bf16[1], "--threads", "1"]);
+    assert_same(&short, &other);
+}
+
 /// A study of activations from elsewhere: channel 0 is the concept where the mask is, the rest is noise.
 fn imported(folder: &Path) -> PathBuf {
     use safetensors::tensor::{Dtype, TensorView};

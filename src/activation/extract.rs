@@ -28,7 +28,7 @@ pub struct Extraction<'a> {
     pub graph: Option<&'a Graph>,
     /// Names and nodes of the layers; the dataset's own numbers where there is no network.
     pub layers: &'a [(String, usize)],
-    /// Batch, shard size and storage.
+    /// Precision, batch, shard size and storage.
     pub options: &'a ActivationOptions,
     /// Where the network runs.
     pub device: &'a Device,
@@ -71,6 +71,7 @@ impl Extraction<'_> {
                 .json("preprocess", &preprocess)?
                 .json("node", node)?
                 .json("storage", &self.options.storage)?
+                .json("precision", &self.options.precision)?
                 .json("batch", &self.options.batch)?
                 .field("device", device)
                 .finish_ok()
@@ -93,12 +94,13 @@ impl Extraction<'_> {
         let Some(graph) = self.graph else {
             return self.make(store, &work, |shard, missing| self.import(shard.items, missing), done);
         };
+        let graph = graph.with_precision(self.options.precision)?;
         let lacking = work.iter().filter(|(_, missing)| !missing.is_empty());
         let batches: Vec<&[Item]> = lacking.flat_map(|(shard, _)| shard.items.chunks(self.options.batch)).collect();
         let size = graph.input_shape().iter().product();
         let loader = Loader { dataset: self.dataset, preprocess: graph.preprocess(), seed: self.seed, size };
         loader.ahead(&batches, |inputs| {
-            self.make(store, &work, |shard, missing| self.forward(graph, shard.items, missing, &inputs), done)
+            self.make(store, &work, |shard, missing| self.forward(&graph, shard.items, missing, &inputs), done)
         })
     }
 
@@ -133,7 +135,7 @@ impl Extraction<'_> {
         for (writer, l) in writers.iter().zip(missing) {
             let parameters = serde_json::json!({
                 "model": self.graph.map_or("imported", Graph::name), "layer": self.layers[*l].0,
-                "samples": shard.items.len(), "storage": self.options.storage,
+                "samples": shard.items.len(), "storage": self.options.storage, "precision": self.options.precision,
                 "preprocess": self.graph.map(Graph::preprocess),
             });
             store
@@ -243,7 +245,7 @@ mod tests {
     /// Extracts the layers, and returns how many activations had to be asked for.
     fn extract(store: &Store, data: &Fake, layers: &[&str], storage: Storage) -> usize {
         let named: Vec<(String, usize)> = layers.iter().map(|l| ((*l).to_owned(), usize::from(*l == "b"))).collect();
-        let options = ActivationOptions { storage, batch: 2, shard: 4 };
+        let options = ActivationOptions { storage, batch: 2, shard: 4, ..ActivationOptions::default() };
         let extraction =
             Extraction { dataset: data, graph: None, layers: &named, options: &options, device: &Device::Cpu, seed: 1 };
         let items: Vec<Item> = (0..data.samples.len()).map(Item::plain).collect();

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shard::Storage;
 use crate::error::{Error, Result};
+use crate::model::Precision;
 
 /// How activations are computed and kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +12,9 @@ use crate::error::{Error, Result};
 pub struct ActivationOptions {
     /// Precision on disk: "f32", "f16" or "pooled".
     pub storage: Storage,
+    /// Numbers the network computes with: "f32", or "bf16", which is faster and less exact. Only activations are computed
+    /// with them, those of augmented views and edited renders too; maximisation and everything after stay f32.
+    pub precision: Precision,
     /// Pictures a forward pass takes at once.
     pub batch: usize,
     /// Samples of one shard: what a killed run loses at most.
@@ -19,7 +23,7 @@ pub struct ActivationOptions {
 
 impl Default for ActivationOptions {
     fn default() -> Self {
-        Self { storage: Storage::F32, batch: 16, shard: 64 }
+        Self { storage: Storage::F32, precision: Precision::F32, batch: 16, shard: 64 }
     }
 }
 

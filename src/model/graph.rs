@@ -1,5 +1,7 @@
 //! One model form: a list of named nodes in the order they run, and one executor for it.
 
+mod precision;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,6 +15,9 @@ use crate::ops::norm::layer_norm;
 use crate::ops::pool::{Pool2d, global_mean, pool2d};
 use crate::ops::{Activation, Conv2d, Prepared, activation, conv2d_input_gradient, conv2d_prepared};
 use crate::store::digest::{Digest, DigestBuilder};
+
+pub use precision::Precision;
+use precision::{Numbers, widened};
 
 /// Values of one layer that a forward pass holds at most, where that is enough for every core: 20 MB of f32. The system's
 /// allocator keeps blocks of up to 32 MB for the next layer.
@@ -181,11 +186,17 @@ struct Node {
     inputs: Vec<usize>,
     shape: Vec<usize>,
     prepared: Arc<Prepared>,
+    numbers: Numbers,
 }
 
 impl Node {
     fn new(name: String, op: Op, inputs: Vec<usize>) -> Self {
-        Self { name, op, inputs, shape: Vec::new(), prepared: Arc::default() }
+        Self { name, op, inputs, shape: Vec::new(), prepared: Arc::default(), numbers: Numbers::default() }
+    }
+
+    fn run(&self, inputs: &[&Tensor]) -> candle_core::Result<Tensor> {
+        let taken = self.taken(inputs)?;
+        self.given(self.op.run(&taken.iter().map(AsRef::as_ref).collect::<Vec<_>>(), &self.prepared)?)
     }
 }
 
@@ -214,6 +225,7 @@ pub struct Graph {
     digest: Digest,
     /// Pictures whose largest layer has [`SHARE`] values.
     share: usize,
+    precision: Precision,
 }
 
 /// Builds a [`Graph`] node by node.
@@ -262,7 +274,8 @@ impl GraphBuilder {
         let digest = self.digest(name)?;
         let largest = self.nodes.iter().map(|n| n.shape.iter().product::<usize>()).max().unwrap_or(1);
         let share = SHARE / largest.max(1);
-        Ok(Graph { name: name.to_owned(), nodes: self.nodes, preprocess, classes, digest, share })
+        let precision = Precision::F32;
+        Ok(Graph { name: name.to_owned(), nodes: self.nodes, preprocess, classes, digest, share, precision })
     }
 
     fn digest(&self, name: &str) -> Result<Digest> {
@@ -342,7 +355,7 @@ impl Graph {
     /// # Errors
     /// When they do not fit.
     pub fn run_node(&self, node: usize, inputs: &[&Tensor]) -> Result<Tensor> {
-        Ok(self.nodes[node].op.run(inputs, &self.nodes[node].prepared)?)
+        Ok(self.nodes[node].run(inputs)?)
     }
 
     /// One node backwards: the gradients of its inputs from that of its activation y.
@@ -418,7 +431,7 @@ impl Graph {
 
     fn forward_once(&self, node: usize, activation: &Tensor, taps: &[usize]) -> Result<Vec<Tensor>> {
         let values = self.values(node, activation, taps, |values, used| _ = values.remove(&used))?;
-        taps.iter().map(|t| values.get(t).cloned().ok_or_else(|| self.unreachable(node, *t))).collect()
+        taps.iter().map(|t| Ok(widened(values.get(t).ok_or_else(|| self.unreachable(node, *t))?)?)).collect()
     }
 
     /// The values of the nodes on the way from `node` to the taps; those that nobody needs any more go to `used`.
@@ -459,13 +472,10 @@ impl Graph {
     fn run(&self, step: &Step, values: &BTreeMap<usize, Tensor>) -> Result<Tensor> {
         let inputs = self.reads(step).filter_map(|j| values.get(&j)).collect::<Vec<_>>();
         let node = &self.nodes[step.node];
-        Ok(match (step.fused, &node.op, inputs.as_slice()) {
-            (Some((conv, _)), Op::Add(f), [x, residual]) => {
-                let conv = &self.nodes[conv];
-                conv.op.run_with(x, residual, *f, &conv.prepared)?
-            }
-            _ => node.op.run(&inputs, &node.prepared)?,
-        })
+        let (Some((product, _)), Op::Add(f)) = (step.fused, &node.op) else { return Ok(node.run(&inputs)?) };
+        let product = &self.nodes[product];
+        let [x, residual] = &product.taken(&inputs)?[..] else { return Err(Error::Failure("a sum has two parts".into())) };
+        Ok(node.given(product.op.run_with(x, residual, *f, &product.prepared)?)?)
     }
 
     /// The nodes to run from `start` to the taps, in order. A convolution whose result goes into one sum and is not asked
@@ -497,13 +507,16 @@ impl Graph {
     /// activations are dropped on the way back.
     ///
     /// # Errors
-    /// When the input does not fit, or `slope` fails.
+    /// When the input does not fit, `slope` fails, or the network is in bf16.
     pub fn pull_back(
         &self,
         node: usize,
         x: &Tensor,
         mut slope: impl FnMut(usize, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
+        if self.precision != Precision::F32 {
+            return Err(Error::Failure("a network in bf16 has no gradients: take the one in f32".into()));
+        }
         // All layers of a part are held at once: fewer pictures fill the same memory.
         let (x, share) = (x.detach(), (self.share / 4).max(rayon::current_num_threads()));
         let batch = x.dim(0)?;
@@ -603,7 +616,7 @@ mod tests {
     use crate::ops::pool::Reduce;
 
     /// a -> b -> (b + a) -> pool, by hand.
-    fn small() -> Graph {
+    pub(super) fn small() -> Graph {
         let single = |shape: &[usize], seed| random(shape, seed).to_dtype(DType::F32).unwrap();
         let mut g = GraphBuilder::new([2, 6, 6]);
         let conv = Conv2d { activation: Activation::Relu, ..Conv2d::default() };
@@ -678,7 +691,7 @@ mod tests {
     }
 
     /// Every operation on tokens, and sums and linear layers with a non-linearity.
-    fn attentive() -> Graph {
+    pub(super) fn attentive() -> Graph {
         let single = |shape: &[usize], seed| random(shape, seed).to_dtype(DType::F32).unwrap();
         let mut g = GraphBuilder::new([4, 2, 3]);
         let tokens = Op::Tokens { class: single(&[1, 1, 4], 1), position: single(&[1, 7, 4], 2) };

@@ -6,6 +6,6 @@ pub mod train;
 pub mod weights;
 pub mod zoo;
 
-pub use graph::{Graph, GraphBuilder, LayerInfo};
+pub use graph::{Graph, GraphBuilder, LayerInfo, Precision};
 pub use weights::Weights;
 pub use zoo::build;

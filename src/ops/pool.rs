@@ -6,9 +6,11 @@ use std::ops::Range;
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, Var};
+use half::bf16;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::value::Value;
 use super::vector::dispatch;
 use super::{Real, unsupported, values};
 use kernel::{Max, MaxBack, Mean, MeanBack, Means, Plane, Winners};
@@ -43,7 +45,7 @@ pub struct Pool2d {
 /// Pools `[batch, channel, height, width]`; the output size is `floor((size + 2 padding - kernel) / stride) + 1`.
 ///
 /// # Errors
-/// When the window does not fit, or the tensor on the CPU is neither f32 nor f64.
+/// When the window does not fit, or the tensor on the CPU is none of f32, f64 and bf16.
 pub fn pool2d(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
     pool.sizes(x.dims())?;
     if x.device().is_cpu() { x.contiguous()?.apply_op1(*pool) } else { composed(x, pool) }
@@ -131,6 +133,19 @@ impl Pool2d {
         y
     }
 
+    /// The same of bf16: plane by plane in f32.
+    fn forward_bf16(&self, x: &[bf16], (planes, input, output): Sizes) -> Vec<bf16> {
+        let plane = Plane::new(self, input, output);
+        let mut y = vec![bf16::ZERO; planes * plane.results()];
+        let planes = x.par_chunks_exact(plane.values()).zip(y.par_chunks_exact_mut(plane.results()));
+        planes.with_min_len(PLANES).for_each(|(x, y)| {
+            let wide: Vec<f32> = x.iter().map(|v| v.widen()).collect();
+            let pooled = self.forward(&wide, (1, input, output));
+            y.iter_mut().zip(pooled).for_each(|(y, v)| *y = Value::narrow(v));
+        });
+        y
+    }
+
     fn backward<T: Real>(&self, x: &[T], gradient: &[T], (planes, input, output): Sizes) -> Vec<T> {
         let (plane, counts) = (Plane::new(self, input, output), self.counts(input, output));
         let mut out = vec![T::zero(); planes * plane.values()];
@@ -186,6 +201,7 @@ impl CustomOp1 for Pool2d {
         let storage = match x {
             CpuStorage::F32(_) => CpuStorage::F32(self.forward(values(x, layout, self.name())?, sizes)),
             CpuStorage::F64(_) => CpuStorage::F64(self.forward(values(x, layout, self.name())?, sizes)),
+            CpuStorage::BF16(_) => CpuStorage::BF16(self.forward_bf16(values(x, layout, self.name())?, sizes)),
             other => return Err(unsupported(self.name(), BackendStorage::dtype(other))),
         };
         Ok((storage, (batch, channels, sizes.2[0], sizes.2[1]).into()))
@@ -395,5 +411,17 @@ mod tests {
             assert!(pool2d(&x, &pool).unwrap_err().to_string().contains("does not fit"), "{pool:?}");
         }
         assert!(global_mean(&random(&[2, 3], 1)).is_err());
+    }
+
+    #[test]
+    fn bf16_is_pooled_in_f32() {
+        for (kernel, stride, padding) in CASES {
+            for reduce in [Reduce::Max, Reduce::Mean] {
+                let pool = Pool2d { reduce, kernel, stride, padding };
+                let x = random(&[2, 3, 9, 10], 1).to_dtype(DType::BF16).unwrap();
+                let wanted = pool2d(&x.to_dtype(DType::F32).unwrap(), &pool).unwrap().to_dtype(DType::BF16).unwrap();
+                assert_eq!(to_vec::<bf16>(&pool2d(&x, &pool).unwrap()).unwrap(), to_vec::<bf16>(&wanted).unwrap());
+            }
+        }
     }
 }

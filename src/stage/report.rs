@@ -80,7 +80,7 @@ fn provenance(context: &Context, named: &[(String, &Cav)]) -> Result<String> {
     let model = context.graph.as_ref().map_or("imported", |g| g.digest().as_str());
     let cavs: serde_json::Map<String, serde_json::Value> = named.iter().map(|(n, c)| (n.clone(), json!(c))).collect();
     let value = json!({
-        "model": context.study.model.name, "model_digest": model, "seed": context.study.seed,
+        "model": context.study.model.name, "model_digest": model, "precision": context.study.activation.precision, "seed": context.study.seed,
         "samples_digest": context.samples_digest()?, "version": env!("CARGO_PKG_VERSION"), "cavs": cavs,
     });
     Ok(value.to_string())
@@ -147,12 +147,14 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
 fn facts(context: &Context) -> Vec<(String, String)> {
     let count = |part: Part| context.part(part).len();
     let weights = context.graph.as_ref().map_or("imported activations", |g| g.digest().short());
+    let precision = context.graph.as_ref().map_or("as imported", |_| context.study.activation.precision.name());
     let layers = context.layers.iter().map(|l| format!("{} {:?}", l.name, l.shape)).collect::<Vec<_>>();
     let test = context.part(Part::Test);
     let blocks: std::collections::BTreeSet<usize> = test.iter().map(|s| context.split.block[*s]).collect();
     [
         ("Model", format!("{} (weights {weights})", context.study.model.name)),
         ("Layers", layers.join(", ")),
+        ("Precision", precision.to_owned()),
         ("Samples", format!("{} in all", context.dataset.samples().len())),
         (
             "Split",

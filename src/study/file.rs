@@ -181,3 +181,26 @@ fn refusal(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     }
     Error::file(path, format!("{place}{}", message.trim_end()), "see the study files in probes/ for working examples")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Precision;
+
+    fn with(set: &str) -> Result<Study> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("probes/quickstart.toml");
+        Study::read(&path, &[set.to_owned()])
+    }
+
+    #[test]
+    fn precision_is_one_of_two_words_and_a_part_of_the_study() {
+        let [f32, bf16] = ["f32", "bf16"].map(|word| with(&format!("activation.precision={word}")).unwrap());
+        assert_eq!((f32.activation.precision, bf16.activation.precision), (Precision::F32, Precision::Bf16));
+        assert_eq!(with("seed=1").unwrap().activation.precision, Precision::F32);
+        assert_ne!(f32.digest().unwrap(), bf16.digest().unwrap());
+        for word in ["f16", "double", "BF16"] {
+            let message = with(&format!("activation.precision={word}")).unwrap_err().to_string();
+            assert!(message.contains(word) && message.contains("f32, bf16"), "{message}");
+        }
+    }
+}
