@@ -1,7 +1,11 @@
 //! Pointwise non-linearities.
 
+#![expect(clippy::inline_always, reason = "kernels take the instruction set of the function they are inlined into")]
+
 use candle_core::{Result, Tensor};
 use serde::Serialize;
+
+use super::Real;
 
 /// A non-linearity that a convolution or linear layer applies to its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -36,6 +40,17 @@ impl Activation {
         self != Self::Gelu
     }
 
+    /// Applies it to sums of a kernel; GELU to the precision of f32.
+    #[inline(always)]
+    pub(crate) fn apply_to<T: Real>(self, sums: &mut [T]) {
+        match self {
+            Self::None => {}
+            Self::Relu => sums.iter_mut().for_each(|v| *v = relu_of(*v)),
+            Self::Relu6 => sums.iter_mut().for_each(|v| *v = relu6_of(*v)),
+            Self::Gelu => sums.iter_mut().for_each(|v| *v = *v * normal(*v)),
+        }
+    }
+
     /// Gradient of x from the result y and the gradient of that; `None` where y does not tell it.
     pub(crate) fn pull_back(self, y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let inside = match self {
@@ -46,6 +61,37 @@ impl Activation {
         };
         gradient.mul(&inside.to_dtype(gradient.dtype())?).map(Some)
     }
+}
+
+#[inline(always)]
+pub(crate) fn relu_of<T: Real>(x: T) -> T {
+    if x > T::zero() { x } else { T::zero() }
+}
+
+#[inline(always)]
+pub(crate) fn relu6_of<T: Real>(x: T) -> T {
+    let (x, six) = (relu_of(x), T::of(6.0));
+    if x < six { x } else { six }
+}
+
+/// The normal distribution function to 1e-7 (Abramowitz and Stegun, 7.1.26, by symmetry).
+#[inline(always)]
+pub(crate) fn normal<T: Real>(x: T) -> T {
+    let (zero, one, half) = (T::zero(), T::one(), T::of(0.5));
+    let positive = x > zero;
+    let z = if positive { x } else { zero - x } * T::of(std::f64::consts::FRAC_1_SQRT_2);
+    let t = one / (one + T::of(0.327_591_1) * z);
+    let tail = T::of(-1.453_152_027) + t * T::of(1.061_405_429);
+    let series = t * (T::of(0.254_829_592) + t * (T::of(-0.284_496_736) + t * (T::of(1.421_413_741) + t * tail)));
+    let upper = half * series * (zero - z * z).exp();
+    if positive { one - upper } else { upper }
+}
+
+/// The slope of GELU: `Phi(x) + x phi(x)`, as precise.
+#[inline(always)]
+pub(crate) fn gelu_slope<T: Real>(x: T) -> T {
+    let density = T::of(0.398_942_280_401_432_7) * (T::of(-0.5) * x * x).exp();
+    normal(x) + x * density
 }
 
 /// `max(x, 0)` with gradient 0 at 0 (candle's own has 1 there).

@@ -10,12 +10,12 @@ use super::finish::{Finish, past_relu, past_relu6};
 use super::forward::products;
 use super::source::{Planes, Source};
 use super::windows::{Line, lines};
-use super::{Geometry, depthwise, written};
+use super::{Geometry, depthwise};
 use crate::ops::blocked::{Columns, Left, Panels, tile};
 use crate::ops::prepared::Prepared;
 use crate::ops::tile::{PANEL, Tile};
 use crate::ops::vector::{Kernel, dispatch};
-use crate::ops::{Activation, Real};
+use crate::ops::{Activation, Real, written};
 
 /// Pieces of an image's channels that there are at least, so that every core has work.
 const PIECES: usize = 8;
@@ -148,14 +148,14 @@ fn folded<T: Real>(
 /// The gradient of some channels of one image; `w` begins with theirs.
 fn fold_image<T: Real>(g: &Geometry, image: usize, planes: &Planes<'_, T>, w: &[T], x: &mut [T]) {
     let rows = x.len() / g.input_size() * g.taps();
-    let left = Left { values: &w[..rows * g.out], depth: g.out };
+    let left = Left::new(&w[..rows * g.out], g.out);
     let (mut panels, mut sums) = (Panels::default(), tile());
     let size = g.size();
     for start in (0..size).step_by(PANEL) {
         let columns = image * size + start..image * size + (start + PANEL).min(size);
         let lines = lines(columns.clone(), g.output);
         planes.pack(columns, &mut panels);
-        left.times(0..rows, &panels, &mut sums, |(row, _), (rows, _), sums| {
+        left.times(0..rows, panels.view(), &mut sums, |(row, _), (rows, _), sums| {
             dispatch(Fold { g, rows: row..row + rows, lines: &lines, sums, x });
         });
     }

@@ -13,10 +13,9 @@ mod weights;
 pub(crate) mod winograd;
 mod windows;
 
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor};
 use half::bf16;
 use serde::Serialize;
 
@@ -24,7 +23,7 @@ use self::finish::Finish;
 use self::winograd::Fast;
 use super::prepared::Prepared;
 use super::value::Value;
-use super::{Activation, Real, to_vec, unsupported, values};
+use super::{Activation, Real, is_constant, to_vec, unsupported, values, with_option, with_values};
 
 /// Zeros around the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -199,11 +198,6 @@ pub(crate) fn conv2d_prepared(
     x.apply_op3(&w, &bias, *conv)
 }
 
-/// Whether nothing here needs a gradient of candle's.
-fn is_constant(tensors: &[&Tensor]) -> bool {
-    tensors.iter().all(|t| !t.track_op())
-}
-
 /// Gradient of a convolution's input, from its result y and the gradient of that, without candle's graph; `sum`, what the
 /// input's other users have passed, is added. On the CPU; `None` elsewhere.
 pub(crate) fn conv2d_input_gradient(
@@ -228,23 +222,6 @@ fn composed(x: &Tensor, w: &Tensor, bias: &Tensor, conv: &Conv2d, geometry: &Geo
     let padded = x.pad_with_zeros(2, top, bottom)?.pad_with_zeros(3, left, right)?;
     let y = padded.conv2d(w, 0, conv.stride, conv.dilation, conv.groups)?;
     conv.activation.apply(&y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?)
-}
-
-/// The numbers of contiguous tensors in CPU memory, while `f` runs.
-fn with_values<V: Value, R>(tensor: &Tensor, f: impl FnOnce(&[V]) -> Result<R>) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => f(values::<V>(storage, layout, "conv2d")?),
-        _ => candle_core::bail!("conv2d: a tensor is not on the CPU"),
-    }
-}
-
-/// The same of a tensor that need not be there.
-fn with_option<V: Value, R>(tensor: Option<&Tensor>, f: impl FnOnce(Option<&[V]>) -> Result<R>) -> Result<R> {
-    match tensor {
-        None => f(None),
-        Some(tensor) => with_values(tensor, |values| f(Some(values))),
-    }
 }
 
 fn run<V: Fast>(
@@ -363,17 +340,6 @@ fn gradients<T: Real>(
     let to_b =
         b.track_op().then(|| Tensor::from_vec(weights::bias_gradient(g, &values), b.dims(), b.device()));
     Ok((to_x.transpose()?, to_w.transpose()?, to_b.transpose()?))
-}
-
-/// Memory for `len` values that `write` has to write in full.
-fn written<T: Copy>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>]) -> Result<()>) -> Result<Vec<T>> {
-    let mut values = Vec::with_capacity(len);
-    write(&mut values.spare_capacity_mut()[..len])?;
-    // SAFETY: the capacity is at least `len`, and every kernel here writes all of what it is given: products and
-    // depthwise results cover each plane, folded gradients start from written zeros. Zeroing first costs a tenth of the
-    // forward pass.
-    unsafe { values.set_len(len) };
-    Ok(values)
 }
 
 #[cfg(test)]
