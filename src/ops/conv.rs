@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::depthwise::{self, Plane};
 use super::product::{Matrix, multiply, multiply_new};
 use super::vector::{Kernel, dispatch};
-use super::{Activation, Real, to_vec, unsupported, values};
+use super::{Activation, Real, composed, to_vec, unsupported, values};
 
 /// Unfolded values of one tile: half a megabyte of f32, which a core's own cache holds.
 const TILE: usize = 128 << 10;
@@ -110,10 +110,10 @@ impl Conv2d {
 /// When the shapes do not fit.
 pub fn conv2d(x: &Tensor, w: &Tensor, bias: &Tensor, geometry: &Conv2d) -> Result<Tensor> {
     let sizes = geometry.sizes(x.dims(), w.dims())?;
-    if x.device().is_cpu() {
-        return x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, *geometry);
+    if composed::wanted(x) {
+        return composed::conv::conv2d(x, w, bias, geometry, sizes.pad);
     }
-    composed(x, w, bias, geometry, &sizes)
+    x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, *geometry)
 }
 
 /// Gradient of a convolution's input, from its result y and the gradient of that, without candle's graph: one pass
@@ -131,14 +131,6 @@ pub(crate) fn conv2d_input_gradient(
         (true, DType::F64) => to_input::<f64>(geometry, &sizes, input, w, y, gradient).map(Some),
         _ => Ok(None),
     }
-}
-
-/// The same out of candle's operations, for devices without kernels of ours.
-fn composed(x: &Tensor, w: &Tensor, bias: &Tensor, geometry: &Conv2d, sizes: &Sizes) -> Result<Tensor> {
-    let [top, bottom, left, right] = sizes.pad;
-    let padded = x.pad_with_zeros(2, top, bottom)?.pad_with_zeros(3, left, right)?;
-    let y = padded.conv2d(w, 0, geometry.stride, geometry.dilation, geometry.groups)?;
-    geometry.activation.apply(&y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?)
 }
 
 impl CustomOp3 for Conv2d {
@@ -634,7 +626,7 @@ mod tests {
         let got = conv2d(&single(&x), &single(&w), &single(&b), &conv).unwrap().to_dtype(DType::F64).unwrap();
         assert!(distance(&wanted, &got) < 1e-5, "f32 {conv:?} {channels} {out} {kernel:?} {size:?}");
         let sizes = conv.sizes(x.dims(), w.dims()).unwrap();
-        let other = composed(&x, &w, &b, &conv, &sizes).unwrap();
+        let other = composed::conv::conv2d(&x, &w, &b, &conv, sizes.pad).unwrap();
         assert!(distance(&wanted, &other) < 1e-12, "composed {conv:?}");
     }
 

@@ -7,6 +7,7 @@ pub mod norm;
 pub mod pool;
 pub mod resize;
 
+pub(crate) mod composed;
 mod depthwise;
 pub(crate) mod product;
 pub(crate) mod vector;

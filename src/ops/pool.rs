@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Real, to_vec, unsupported, values};
+use super::{Real, composed, to_vec, unsupported, values};
 
 /// What a window gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -34,7 +34,7 @@ pub struct Pool2d {
 /// When the window does not fit, or the tensor is not on the CPU.
 pub fn pool2d(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
     pool.sizes(x.dims())?;
-    if x.device().is_cpu() { x.contiguous()?.apply_op1(*pool) } else { composed(x, pool) }
+    if composed::wanted(x) { composed::pool::pool2d(x, pool) } else { x.contiguous()?.apply_op1(*pool) }
 }
 
 /// Mean over all positions: `[batch, channel, height, width]` to `[batch, channel]`.
@@ -148,36 +148,6 @@ impl CustomOp1 for Pool2d {
     }
 }
 
-/// The same out of operations whose gradients are right on every device: one strided slice for each place in the window.
-fn composed(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
-    let (_, _, output) = pool.sizes(x.dims())?;
-    let pad =
-        |x: &Tensor| x.pad_with_zeros(2, pool.padding, pool.padding)?.pad_with_zeros(3, pool.padding, pool.padding);
-    let inside = pad(&x.ones_like()?.detach())?;
-    let padded = match pool.reduce {
-        Reduce::Max => (pad(x)? + ((&inside - 1.0)? * 1e30)?)?,
-        Reduce::Mean => pad(x)?,
-    };
-    let slice = |x: &Tensor, i: usize, j: usize| -> Result<Tensor> {
-        let pick = |start: usize, count: usize| {
-            let index: Vec<u32> = (0..count).map(|k| (start + k * pool.stride) as u32).collect();
-            Tensor::new(index.as_slice(), x.device())
-        };
-        x.index_select(&pick(i, output[0])?, 2)?.index_select(&pick(j, output[1])?, 3)
-    };
-    let places = (0..pool.kernel[0]).flat_map(|i| (0..pool.kernel[1]).map(move |j| (i, j)));
-    let windows = |x: &Tensor| -> Result<Tensor> {
-        Tensor::stack(&places.clone().map(|(i, j)| slice(x, i, j)).collect::<Result<Vec<_>>>()?, 4)
-    };
-    match pool.reduce {
-        Reduce::Max => {
-            let stacked = windows(&padded)?.contiguous()?;
-            stacked.gather(&stacked.argmax_keepdim(4)?, 4)?.squeeze(4)
-        }
-        Reduce::Mean => windows(&padded)?.sum(4)?.div(&windows(&inside)?.sum(4)?),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,9 +172,9 @@ mod tests {
             for (kernel, stride, padding) in CASES {
                 let pool = Pool2d { reduce, kernel, stride, padding };
                 let x = random(&[2, 3, 9, 10], 8);
-                let (a, b) = (pool2d(&x, &pool).unwrap(), composed(&x, &pool).unwrap());
+                let (a, b) = (pool2d(&x, &pool).unwrap(), composed::pool::pool2d(&x, &pool).unwrap());
                 assert!(distance(&a, &b) < 1e-12, "{pool:?}");
-                gradient(&random(&[1, 2, 9, 9], 7), 1e-6, |x| composed(x, &pool));
+                gradient(&random(&[1, 2, 9, 9], 7), 1e-6, |x| composed::pool::pool2d(x, &pool));
             }
         }
     }

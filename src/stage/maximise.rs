@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Progress, fit};
 use crate::error::Result;
-use crate::maximise::{Job, MaximiseOptions, Rendering, maximise, png};
+use crate::maximise::{Job, MaximiseOptions, Rendering, maximise_on, png};
 use crate::model::Graph;
 use crate::probe::{Cav, Variant};
 use crate::store::artifact::Artifact;
@@ -195,7 +195,7 @@ fn render(
             seed: r.seed,
         })
         .collect();
-    maximise(graph, node, &jobs, options, context.seed, done)
+    maximise_on(&context.device, graph, node, &jobs, options, context.seed, done)
 }
 
 fn publish(context: &Context, options: &MaximiseOptions, batch: Batch, renderings: &[Rendering]) -> Result<()> {
