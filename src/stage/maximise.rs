@@ -127,7 +127,8 @@ fn batches(context: &Context, graph: &Graph, options: &MaximiseOptions) -> Resul
                 .json("node", &context.layers[layer].node)?
                 .json("options", options)?
                 .json("jobs", &rendered)?
-                .json("seed", &context.study.seed)?;
+                .json("seed", &context.study.seed)?
+                .field("device", if context.device.is_cpu() { "cpu" } else { "cuda" });
             for direction in &directions {
                 digest = digest.field("direction", direction.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
             }

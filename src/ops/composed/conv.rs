@@ -13,7 +13,7 @@ use crate::ops::Conv2d;
 /// `activation(x * w + bias)` of shapes that fit, with `pad` rows above and below, columns left and right.
 pub(crate) fn conv2d(x: &Tensor, w: &Tensor, bias: &Tensor, conv: &Conv2d, pad: [usize; 4]) -> Result<Tensor> {
     let (out, per_group, height, width) = w.dims4()?;
-    let bias = bias.reshape((1, out, 1, 1))?;
+    let bias = bias.reshape((1, out, 1, 1))?.to_dtype(x.dtype())?;
     let plain = conv.groups == 1 && height * width > 1 && !x.track_op() && !w.track_op();
     let y = if per_group == 1 && out == conv.groups {
         depthwise(&windows(x, w, conv, pad)?, w, &bias)?

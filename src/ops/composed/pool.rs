@@ -14,7 +14,7 @@ pub(crate) fn pool2d(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
     }
 }
 
-/// The largest, the first at a tie.
+/// The largest, the first at a tie; NaN where there is one.
 fn max(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
     let mut padded = surround(x, [pool.padding; 4])?;
     if pool.padding > 0 {
@@ -25,7 +25,9 @@ fn max(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
     let Some(first) = taps.next() else { candle_core::bail!("pool2d: the window is empty: {pool:?}") };
     taps.try_fold(first?, |best, tap| {
         let tap = tap?;
-        tap.gt(&best)?.where_cond(&tap, &best)
+        // Not larger, or the best is NaN: one of the two at most.
+        let keep = (tap.le(&best)? + best.ne(&best)?)?;
+        keep.where_cond(&best, &tap)
     })
 }
 
@@ -100,5 +102,16 @@ mod tests {
             gradients.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
         };
         assert_eq!(force(run), run());
+    }
+
+    #[test]
+    fn nan_is_not_lost() {
+        let pool = Pool2d { reduce: Reduce::Max, kernel: [2, 2], stride: 2, padding: 0 };
+        for place in 0..4 {
+            let values: Vec<f32> = (0..4).map(|i| if i == place { f32::NAN } else { 1.0 }).collect();
+            let x = Tensor::from_vec(values, (1, 1, 2, 2), &Device::Cpu).unwrap();
+            let y = force(|| pool2d(&x, &pool)).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert!(y[0].is_nan(), "{place}");
+        }
     }
 }
