@@ -1,19 +1,19 @@
 //! Extraction: pictures in, shards of activations out, one pass of the network for all layers, flat in memory.
 
-use std::collections::BTreeMap;
+mod load;
+
 use std::path::PathBuf;
 
-use candle_core::{Device, Tensor};
-use rayon::prelude::*;
+use candle_core::{DType, Device, Tensor};
 
+use self::load::{Inputs, Loader};
 use super::options::ActivationOptions;
-use super::plan::{Change, Item};
+use super::plan::Item;
 use super::read::LayerSet;
 use super::shard::{self, ShardWriter};
-use crate::dataset::{Dataset, Picture, Preprocess};
-use crate::error::{Error, Result};
+use crate::dataset::Dataset;
+use crate::error::Result;
 use crate::model::Graph;
-use crate::seed::Seed;
 use crate::store::Store;
 use crate::store::digest::{Digest, DigestBuilder};
 
@@ -78,19 +78,28 @@ impl Extraction<'_> {
         Ok(Shard { items, keys: keys.collect::<Result<_>>()? })
     }
 
-    /// Computes what the store lacks. `done` is told the number of items finished and whether they had to be computed.
+    /// Computes what the store lacks; pictures are loaded while the network runs. `done` is told the number of items
+    /// finished and whether they had to be computed.
     ///
     /// # Errors
     /// When pictures cannot be read, the network fails, an activation is not finite, or the disk is full.
-    pub fn run(&self, store: &Store, items: &[Item], mut done: impl FnMut(usize, bool)) -> Result<()> {
-        for shard in self.shards(items)? {
-            let missing: Vec<usize> = (0..self.layers.len()).filter(|l| !store.has(KIND, &shard.keys[*l])).collect();
-            if !missing.is_empty() {
-                self.compute(store, &shard, &missing)?;
-            }
-            done(shard.items.len(), !missing.is_empty());
-        }
-        Ok(())
+    pub fn run(&self, store: &Store, items: &[Item], done: impl FnMut(usize, bool)) -> Result<()> {
+        let shards = self.shards(items)?;
+        let lacking = |shard: &Shard<'_>| -> Vec<usize> {
+            (0..self.layers.len()).filter(|l| !store.has(KIND, &shard.keys[*l])).collect()
+        };
+        let missing: Vec<Vec<usize>> = shards.iter().map(lacking).collect();
+        let work: Vec<_> = shards.iter().zip(&missing).collect();
+        let Some(graph) = self.graph else {
+            return self.make(store, &work, |shard, missing| self.import(shard.items, missing), done);
+        };
+        let lacking = work.iter().filter(|(_, missing)| !missing.is_empty());
+        let batches: Vec<&[Item]> = lacking.flat_map(|(shard, _)| shard.items.chunks(self.options.batch)).collect();
+        let size = graph.input_shape().iter().product();
+        let loader = Loader { dataset: self.dataset, preprocess: graph.preprocess(), seed: self.seed, size };
+        loader.ahead(&batches, |inputs| {
+            self.make(store, &work, |shard, missing| self.forward(graph, shard.items, missing, &inputs), done)
+        })
     }
 
     /// Opens the activations of `items` at one of the layers; they must have been extracted before.
@@ -103,11 +112,24 @@ impl Extraction<'_> {
         LayerSet::open(&self.layers[layer].0, &paths.collect::<Result<Vec<PathBuf>>>()?)
     }
 
-    fn compute(&self, store: &Store, shard: &Shard<'_>, missing: &[usize]) -> Result<()> {
-        let writers = match self.graph {
-            Some(graph) => self.forward(graph, shard.items, missing)?,
-            None => self.import(shard.items, missing)?,
-        };
+    /// Stores what `compute` makes of every shard and the layers it lacks.
+    fn make(
+        &self,
+        store: &Store,
+        work: &[(&Shard<'_>, &Vec<usize>)],
+        compute: impl Fn(&Shard<'_>, &[usize]) -> Result<Vec<ShardWriter>>,
+        mut done: impl FnMut(usize, bool),
+    ) -> Result<()> {
+        for (shard, missing) in work {
+            if !missing.is_empty() {
+                self.publish(store, shard, missing, &compute(shard, missing)?)?;
+            }
+            done(shard.items.len(), !missing.is_empty());
+        }
+        Ok(())
+    }
+
+    fn publish(&self, store: &Store, shard: &Shard<'_>, missing: &[usize], writers: &[ShardWriter]) -> Result<()> {
         for (writer, l) in writers.iter().zip(missing) {
             let parameters = serde_json::json!({
                 "model": self.graph.map_or("imported", Graph::name), "layer": self.layers[*l].0,
@@ -120,18 +142,17 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    /// Runs the network once for all the missing layers.
-    fn forward(&self, graph: &Graph, items: &[Item], missing: &[usize]) -> Result<Vec<ShardWriter>> {
+    /// Runs the network once for all the missing layers; activations come back from its device in f32.
+    fn forward(&self, graph: &Graph, items: &[Item], missing: &[usize], inputs: &Inputs) -> Result<Vec<ShardWriter>> {
         let nodes: Vec<usize> = missing.iter().map(|l| self.layers[*l].1).collect();
         let writer = |n: &usize| ShardWriter::new(map_shape(graph.shape(*n)), self.options.storage);
         let mut writers: Vec<ShardWriter> = nodes.iter().map(writer).collect();
         let [channel, height, width] = graph.input_shape();
-        let size = channel * height * width;
         for items in items.chunks(self.options.batch) {
-            let pictures = self.pictures(graph.preprocess(), items, size)?;
-            let x = Tensor::from_vec(pictures, (items.len(), channel, height, width), self.device)?;
+            let x = Tensor::from_vec(inputs.next()?, (items.len(), channel, height, width), self.device)?;
             for ((tap, writer), l) in graph.forward(&x, &nodes)?.iter().zip(&mut writers).zip(missing) {
-                writer.push(&self.layers[*l].0, &tap.flatten_all()?.to_vec1::<f32>()?)?;
+                let values = tap.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+                writer.push(&self.layers[*l].0, &values)?;
             }
         }
         Ok(writers)
@@ -150,51 +171,6 @@ impl Extraction<'_> {
         });
         writers.collect()
     }
-
-    /// The network's input for every item, one after the other; items of one sample share its decoding.
-    fn pictures(&self, preprocess: &Preprocess, items: &[Item], size: usize) -> Result<Vec<f32>> {
-        let mut out = vec![0.0; items.len() * size];
-        let mut groups: BTreeMap<usize, Vec<(&Item, &mut [f32])>> = BTreeMap::new();
-        for (item, slot) in items.iter().zip(out.chunks_exact_mut(size)) {
-            groups.entry(item.sample).or_default().push((item, slot));
-        }
-        let groups: Vec<_> = groups.into_iter().collect();
-        groups.into_par_iter().try_for_each(|(sample, slots)| -> Result<()> {
-            let mut plain: Option<Picture> = None;
-            for (item, slot) in slots {
-                let picture = self.picture(preprocess, sample, item, &mut plain)?;
-                preprocess.normalise(&picture, slot);
-            }
-            Ok(())
-        })?;
-        Ok(out)
-    }
-
-    fn picture(
-        &self,
-        preprocess: &Preprocess,
-        sample: usize,
-        item: &Item,
-        plain: &mut Option<Picture>,
-    ) -> Result<Picture> {
-        if let Change::Edit(concept, edit) = &item.change {
-            let image = self.dataset.edited(sample, *concept, *edit)?.ok_or_else(|| {
-                let name = &self.dataset.samples()[sample].name;
-                Error::Failure(format!("sample `{name}` cannot be edited ({edit:?})"))
-            })?;
-            return preprocess.picture(&image);
-        }
-        let base = match plain.take() {
-            Some(base) => base,
-            None => preprocess.picture(&self.dataset.image(sample)?)?,
-        };
-        let picture = match &item.change {
-            Change::View(view) => view.apply(&base, Seed(self.seed), self.dataset.samples()[sample].id.as_str()),
-            _ => base.clone(),
-        };
-        *plain = Some(base);
-        Ok(picture)
-    }
 }
 
 /// A layer's shape as `[channel, height, width]`: a vector has one position.
@@ -211,6 +187,7 @@ mod tests {
     use super::*;
     use crate::activation::Storage;
     use crate::dataset::{Sample, Skipped};
+    use crate::error::Error;
     use image::RgbImage;
     use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -2,10 +2,14 @@
 
 #![expect(clippy::inline_always, reason = "kernels take the instruction set of the function they are inlined into")]
 
-use candle_core::{Result, Tensor};
+use std::mem::MaybeUninit;
+
+use candle_core::{DType, Result, Tensor, Var};
+use rayon::prelude::*;
 use serde::Serialize;
 
-use super::Real;
+use super::vector::{Kernel, dispatch};
+use super::{Real, composed, with_values, written};
 
 /// A non-linearity that a convolution or linear layer applies to its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -53,13 +57,80 @@ impl Activation {
 
     /// Gradient of x from the result y and the gradient of that; `None` where y does not tell it.
     pub(crate) fn pull_back(self, y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let inside = match self {
+        match self {
             Self::None => return Ok(Some(gradient.clone())),
-            Self::Relu => y.gt(0.0)?,
-            Self::Relu6 => y.gt(0.0)?.mul(&y.lt(6.0)?)?,
             Self::Gelu => return Ok(None),
-        };
+            Self::Relu | Self::Relu6 => {}
+        }
+        if let Some(passed) = self.by_kernel(y, gradient)? {
+            return Ok(Some(passed));
+        }
+        let inside = if self == Self::Relu { y.gt(0.0)? } else { y.gt(0.0)?.mul(&y.lt(6.0)?)? };
         gradient.mul(&inside.to_dtype(gradient.dtype())?).map(Some)
+    }
+
+    /// Gradient of x from x and the gradient of the result.
+    pub(crate) fn pull_back_from(self, x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        if self == Self::Gelu
+            && x.dtype() == DType::F32
+            && let Some(passed) = self.by_kernel(x, gradient)?
+        {
+            return Ok(passed);
+        }
+        let x = Var::from_tensor(&x.detach())?;
+        let gradients = self.apply(&x)?.mul(&gradient.detach())?.sum_all()?.backward()?;
+        gradients.get(&x).map_or_else(|| x.zeros_like(), |g| Ok(g.detach()))
+    }
+
+    /// The gradient times the slope at `at`: the result, or x for GELU.
+    fn by_kernel(self, at: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        match (composed::wanted(at), at.dtype()) {
+            (false, DType::F32) => passed::<f32>(self, at, gradient).map(Some),
+            (false, DType::F64) => passed::<f64>(self, at, gradient).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Numbers that one task takes.
+const SHARE: usize = 16 << 10;
+
+fn passed<T: Real>(activation: Activation, at: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    let to = with_values::<T, _>(at, |at| {
+        with_values::<T, _>(gradient, |gradient| {
+            written(at.len(), |to| {
+                let parts = at.par_chunks(SHARE).zip(gradient.par_chunks(SHARE));
+                to.par_chunks_mut(SHARE).zip(parts).for_each(|(to, (at, gradient))| {
+                    dispatch(Pass { activation, at, gradient, to });
+                });
+                Ok(())
+            })
+        })
+    })?;
+    Tensor::from_vec(to, at.dims(), at.device())
+}
+
+/// See [`Activation::by_kernel`].
+struct Pass<'a, T> {
+    activation: Activation,
+    at: &'a [T],
+    gradient: &'a [T],
+    to: &'a mut [MaybeUninit<T>],
+}
+
+impl<T: Real> Kernel for Pass<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let (zero, six) = (T::zero(), T::of(6.0));
+        let triples = self.to.iter_mut().zip(self.at.iter().zip(self.gradient));
+        match self.activation {
+            Activation::None => triples.for_each(|(to, (_, g))| _ = to.write(*g)),
+            Activation::Relu => triples.for_each(|(to, (y, g))| _ = to.write(if *y > zero { *g } else { zero })),
+            Activation::Relu6 => {
+                triples.for_each(|(to, (y, g))| _ = to.write(if *y > zero && *y < six { *g } else { zero }));
+            }
+            Activation::Gelu => triples.for_each(|(to, (x, g))| _ = to.write(gelu_slope(*x) * *g)),
+        }
     }
 }
 
@@ -160,7 +231,7 @@ mod tests {
     use super::*;
     use crate::ops::check::{distance, gradient, random};
     use crate::ops::{Conv2d, conv2d};
-    use candle_core::{Device, Var};
+    use candle_core::Device;
 
     #[test]
     fn gradients_are_those_of_central_differences() {
@@ -199,6 +270,21 @@ mod tests {
         let x = Tensor::new(&[0f64, 1.0, -2.0, 40.0], &Device::Cpu).unwrap();
         let wanted = Tensor::new(&[0f64, 0.841_344_746_068_543, -2.0 * 0.022_750_131_948_179, 40.0], &Device::Cpu);
         assert!(distance(&gelu(&x).unwrap(), &wanted.unwrap()) < 1e-9);
+    }
+
+    #[test]
+    fn kernels_know_exponentials_and_gelu_to_single_precision() {
+        for i in -8000..8000 {
+            let x = f64::from(i) * 0.01;
+            let exp = f64::from(Real::exp(x as f32)) / f64::from(x as f32).exp() - 1.0;
+            assert!(exp.abs() < 4e-7, "exp({x}) is off by {exp:e}");
+            let exact = Tensor::new(&[x], &Device::Cpu).unwrap();
+            let wanted = gelu(&exact).unwrap().to_vec1::<f64>().unwrap()[0];
+            assert!((f64::from(x as f32 * normal(x as f32)) - wanted).abs() < 1e-6 * (1.0 + x.abs()), "gelu({x})");
+            let slope = (x + 1e-5).mul_add(normal(x + 1e-5), -((x - 1e-5) * normal(x - 1e-5))) / 2e-5;
+            assert!((f64::from(gelu_slope(x as f32)) - slope).abs() < 1e-4, "slope at {x}");
+        }
+        assert_eq!((Real::exp(-1e30f32), Real::exp(0f32)), (Real::exp(-87f32), 1.0));
     }
 
     #[test]

@@ -294,7 +294,12 @@ mod tests {
         }
     }
 
-    fn multiply(left: &[f32], columns: &impl Columns<f32>, (m, k, n): (usize, usize, usize), threads: usize) -> Vec<f32> {
+    fn multiply(
+        left: &[f32],
+        columns: &impl Columns<f32>,
+        (m, k, n): (usize, usize, usize),
+        threads: usize,
+    ) -> Vec<f32> {
         let mut out = Vec::with_capacity(m * n);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let sink = Plain(Shared::new(&mut out.spare_capacity_mut()[..m * n]), n);

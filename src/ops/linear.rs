@@ -181,6 +181,35 @@ mod tests {
     const KINDS: [Activation; 4] = [Activation::None, Activation::Relu, Activation::Relu6, Activation::Gelu];
 
     #[test]
+    fn single_and_short_numbers_keep_to_a_bound() {
+        let (x, w, b, r) =
+            (random(&[3, 70, 65], 1), random(&[100, 65], 2), random(&[100], 3), random(&[3, 70, 100], 4));
+        for f in KINDS {
+            let wanted = f.apply(&(out_of_candle(&x, &w, &b).unwrap() + &r).unwrap()).unwrap();
+            for (kind, bound) in [(DType::F32, 1e-5), (DType::BF16, 0.15)] {
+                let [x, w, r] = [&x, &w, &r].map(|t| t.to_dtype(kind).unwrap());
+                let b = b.to_dtype(DType::F32).unwrap();
+                let y = linear_prepared(&x, &w, &b, Some(&r), f, &Prepared::default()).unwrap();
+                let off = distance(&y.to_dtype(DType::F64).unwrap(), &wanted);
+                assert!(off < bound, "{kind:?} {f:?}: {off}");
+            }
+        }
+    }
+
+    #[test]
+    fn neither_threads_nor_the_batch_change_a_byte() {
+        let [x, w, b] = [random(&[300, 65], 1), random(&[100, 65], 2), random(&[100], 3)];
+        let [x, w, b] = [x, w, b].map(|t| t.to_dtype(DType::F32).unwrap());
+        let run = |threads: usize, rows: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let y = pool.install(|| linear(&x.narrow(0, 0, rows).unwrap(), &w, &b, Activation::Gelu)).unwrap();
+            to_vec::<f32>(&y.narrow(0, 0, 3).unwrap()).unwrap()
+        };
+        assert_eq!(run(1, 300), run(2, 300));
+        assert_eq!(run(1, 300), run(2, 3));
+    }
+
+    #[test]
     fn gradients_are_those_of_central_differences() {
         let (x, w, b) = (random(&[2, 3, 5], 1), random(&[4, 5], 2), random(&[4], 3));
         for f in KINDS {
@@ -204,7 +233,10 @@ mod tests {
                 let y = linear(&x, &w, &b, f).unwrap();
                 let wanted = Tensor::from_vec(sums.collect::<Vec<_>>(), y.dims(), x.device()).unwrap();
                 assert!(distance(&y, &f.apply(&wanted).unwrap()) < 1e-12, "{shape:?} {f:?}");
-                assert!(distance(&y, &composed(&x, &w, &b, f).unwrap()) < 1e-12, "{shape:?} {f:?}");
+                assert!(
+                    distance(&y, &f.apply(&out_of_candle(&x, &w, &b).unwrap()).unwrap()) < 1e-12,
+                    "{shape:?} {f:?}"
+                );
             }
         }
     }
@@ -215,7 +247,10 @@ mod tests {
         let (x, g) = (candle_core::Var::from_tensor(&x).unwrap(), random(&[2, 3, 4], 4));
         let y = linear(&x, &w, &b, Activation::None).unwrap();
         let grads = y.mul(&g).unwrap().sum_all().unwrap().backward().unwrap();
-        assert!(distance(grads.get(&x).unwrap(), &linear_input_gradient(&w, &g).unwrap()) < 1e-12);
+        assert!(
+            distance(grads.get(&x).unwrap(), &linear_input_gradient(&w, &g, None, &Prepared::default()).unwrap())
+                < 1e-12
+        );
     }
 
     #[test]

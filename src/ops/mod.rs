@@ -10,6 +10,7 @@ pub mod pool;
 pub mod resize;
 
 pub(crate) mod blocked;
+pub(crate) mod composed;
 pub(crate) mod prepared;
 pub(crate) mod product;
 pub(crate) mod tile;
@@ -20,9 +21,9 @@ pub(crate) mod vector;
 pub(crate) mod check;
 
 pub use activation::Activation;
+pub use conv::{Conv2d, Padding, conv2d};
 pub(crate) use conv::{conv2d_input_gradient, conv2d_prepared};
 pub(crate) use prepared::Prepared;
-pub use conv::{Conv2d, Padding, conv2d};
 
 use std::mem::MaybeUninit;
 
@@ -36,6 +37,9 @@ pub(crate) trait Real:
 {
     /// `e` to this power.
     fn exp(self) -> Self;
+
+    /// The square root.
+    fn root(self) -> Self;
 
     /// From a small constant.
     fn of(value: f64) -> Self {
@@ -57,12 +61,22 @@ impl Real for f32 {
         let power = 1.0 + (r + r * r * (0.5 + r * tail));
         power * f32::from_bits(((k as i32 + 127) << 23).cast_unsigned())
     }
+
+    #[inline(always)]
+    fn root(self) -> Self {
+        self.sqrt()
+    }
 }
 
 impl Real for f64 {
     #[inline(always)]
     fn exp(self) -> Self {
         f64::exp(self)
+    }
+
+    #[inline(always)]
+    fn root(self) -> Self {
+        self.sqrt()
     }
 }
 
@@ -89,7 +103,10 @@ pub(crate) fn with_values<V: Value, R>(tensor: &Tensor, f: impl FnOnce(&[V]) -> 
 }
 
 /// The same of a tensor that need not be there.
-pub(crate) fn with_option<V: Value, R>(tensor: Option<&Tensor>, f: impl FnOnce(Option<&[V]>) -> Result<R>) -> Result<R> {
+pub(crate) fn with_option<V: Value, R>(
+    tensor: Option<&Tensor>,
+    f: impl FnOnce(Option<&[V]>) -> Result<R>,
+) -> Result<R> {
     match tensor {
         None => f(None),
         Some(tensor) => with_values(tensor, |values| f(Some(values))),

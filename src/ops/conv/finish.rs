@@ -1,11 +1,11 @@
 //! What happens to sums on their way to memory: bias, residual, non-linearity; and to gradients on their way back.
 
+use crate::ops::Activation;
+use crate::ops::activation::{relu_of, relu6_of};
 use crate::ops::blocked::{Shared, Sink};
 use crate::ops::tile::Tile;
 use crate::ops::value::Value;
 use crate::ops::vector::{Kernel, dispatch};
-use crate::ops::Activation;
-use crate::ops::activation::{relu_of, relu6_of};
 
 use super::source::runs;
 

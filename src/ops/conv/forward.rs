@@ -13,8 +13,8 @@ use super::winograd::Fast;
 use super::{Geometry, depthwise};
 use crate::ops::blocked::{Left, Shared, product};
 use crate::ops::prepared::Prepared;
-use crate::ops::written;
 use crate::ops::value::Value;
+use crate::ops::written;
 
 /// `finish(x * w)`.
 pub(super) fn forward<V: Fast>(

@@ -55,16 +55,8 @@ fn turned(g: &Geometry) -> Option<Geometry> {
     let top = ((g.kernel.0 - 1) * g.dilation).checked_sub(g.top)?;
     let left = ((g.kernel.1 - 1) * g.dilation).checked_sub(g.left)?;
     let all_channels = g.groups * g.out;
-    let turned = Geometry {
-        channels: g.out,
-        all_channels,
-        out: g.channels,
-        input: g.output,
-        output: g.input,
-        top,
-        left,
-        ..*g
-    };
+    let turned =
+        Geometry { channels: g.out, all_channels, out: g.channels, input: g.output, output: g.input, top, left, ..*g };
     (g.stride == 1).then_some(turned)
 }
 
@@ -117,13 +109,7 @@ fn depthwise_planes<T: Real>(
 }
 
 /// Adds the columns `w^T gradient` back to the windows they stand for; `w` is that of [`transposed`].
-fn folded<T: Real>(
-    g: &Geometry,
-    source: Source<'_, T>,
-    w: &[T],
-    sum: Option<&[T]>,
-    x: &mut [MaybeUninit<T>],
-) {
+fn folded<T: Real>(g: &Geometry, source: Source<'_, T>, w: &[T], sum: Option<&[T]>, x: &mut [MaybeUninit<T>]) {
     let pieces = PIECES.div_ceil(g.batch * g.groups).min(g.channels);
     let share = g.channels.div_ceil(pieces);
     x.par_chunks_exact_mut(g.channels * g.input_size()).enumerate().for_each(|(i, x)| {
