@@ -136,11 +136,10 @@ impl Pool2d {
         let mut out = vec![T::zero(); planes * plane.values()];
         let planes = out.par_chunks_exact_mut(plane.values()).zip(x.par_chunks_exact(plane.values()));
         let planes = planes.zip(gradient.par_chunks_exact(plane.results())).with_min_len(PLANES);
+        let (plane, counts) = (&plane, &counts);
         planes.for_each_init(Winners::new, |winners, ((out, x), gradient)| match self.reduce {
-            Reduce::Max => dispatch(MaxBack { plane: &plane, x, gradient, winners, out }),
-            Reduce::Mean => {
-                dispatch(MeanBack { plane: &plane, counts: &counts, gradient, shares: &mut winners.best, out })
-            }
+            Reduce::Max => dispatch(MaxBack { plane, x, gradient, winners, out }),
+            Reduce::Mean => dispatch(MeanBack { plane, counts, gradient, shares: &mut winners.best, out }),
         });
         out
     }
@@ -241,7 +240,7 @@ mod tests {
     }
 
     fn largest<T: Real>(x: &[T], window: &[usize]) -> usize {
-        let later = |best: usize, i: usize| if x[i] > x[best] || x[i] != x[i] { i } else { best };
+        let later = |best: usize, i: usize| if x[i] > x[best] || x[i].to_f64().is_nan() { i } else { best };
         window.iter().copied().reduce(later).unwrap()
     }
 
