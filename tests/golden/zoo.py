@@ -5,6 +5,10 @@ python zoo.py
 Weights, input and the projection of the last layer follow from their names (see `tensor`), rounded to f32. Of three
 layers, and of the gradient of the projection with respect to the input, every n-th value, the sum and the sum of sizes
 are kept.
+
+No unit may stand at its kink, where f32 could take the other side. So batch norms shift their channels many standard
+deviations up or down (`OFFSET`), in pairs, and channels of a pair have opposite weights in the layers that follow: what
+the shifts add cancels. Norms within a block are small: a stage's sum hardly grows.
 """
 
 from pathlib import Path
@@ -16,6 +20,7 @@ import torchvision
 from torch import nn
 
 SAMPLES = 3001
+OFFSET = 16.0
 
 
 def uniform(name, count):
@@ -34,12 +39,40 @@ def tensor(name, shape, plain=False):
     values = uniform(name, int(np.prod(shape)))
     if not plain:
         if len(shape) in (2, 4):
-            values = values * (6.0 / np.prod(shape[1:])) ** 0.5
+            values = (values * (6.0 / np.prod(shape[1:])) ** 0.5).reshape(*shape[:2], -1)
+            values[:, 1::2] = -values[:, : shape[1] // 2 * 2 : 2]
         elif name.endswith(("weight", "running_var", "gamma")):
-            values = 1.0 + 0.5 * values
+            values = (1.0 + 0.5 * values) * (0.6 if ".bn" in name and name.endswith("weight") else 1.0)
+        elif name.endswith("bias") and ("bn" in name or "downsample.1" in name):
+            values = 0.5 * values + np.where(np.arange(len(values)) & 2, -OFFSET, OFFSET)
         else:
             values = 0.5 * values
     return torch.tensor(values.astype(np.float32).astype(np.float64)).reshape(shape)
+
+
+def margins(model):
+    """The least distances to a kink that the next pass meets: of a ReLU's input from zero, and between the two largest
+    of a pool's window. In standard deviations of the channel."""
+    least = {}
+
+    def note(kind, distance, x):
+        least[kind] = min(least.get(kind, np.inf), (distance / x.std((2, 3), keepdim=True)).min().item())
+
+    def relu(_, inputs):
+        note("ReLU", inputs[0].abs(), inputs[0])
+
+    def pool(_, inputs):
+        x = inputs[0][:, inputs[0].amax((0, 2, 3)) > 0]
+        best = F.unfold(x, 3, 1, 1, 2).reshape(*x.shape[:2], 9, -1).topk(2, 2).values
+        note("pool", (best[:, :, :1] - best[:, :, 1:]), x)
+
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+            module.register_forward_pre_hook(relu)
+        if isinstance(module, nn.MaxPool2d):
+            module.register_forward_pre_hook(pool)
+    return least
 
 
 class LayerScale(nn.Module):
@@ -100,11 +133,13 @@ def make(name, model, layers):
     weights = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     model.load_state_dict({k: tensor(k, tuple(v.shape)) for k, v in weights.items()}, strict=False)
     model = model.double().eval()
-    kept = {}
+    kept, least = {}, margins(model)
     for layer, module in layers.items():
         model.get_submodule(module).register_forward_hook(lambda _, x, y, n=layer: kept.__setitem__(n, y.detach().clone()))
-    x = tensor("input", (1, 3, 224, 224), plain=True).requires_grad_()
+    x = tensor("scene", (1, 3, 224, 224), plain=True).requires_grad_()
     y = model(x)
+    print(name, "margins", least)
+    assert all(distance > 5e-6 for distance in least.values()) and least.get("ReLU", 1) > 1e-4
     (kept["gradient"],) = torch.autograd.grad((y * tensor("projection", tuple(y.shape), plain=True)).sum(), x)
     out = {"samples": np.array([SAMPLES])}
     for layer, values in kept.items():
