@@ -21,6 +21,14 @@ real assets="assets":
     tests/fetch-assets.sh {{assets}}
     CAVERN_ASSETS={{assets}} cargo test --release -- --ignored real
 
-# The engine's speed
-bench:
-    cargo bench
+# The engine's speed: whole networks and each operation; a name chooses
+bench *names:
+    cargo bench --bench engine -- {{names}}
+
+# The engine against PyTorch, which has to be installed
+versus *options:
+    python3 benches/versus_pytorch.py {{options}}
+
+# The tables of docs/performance.md: speed by batch size and threads, memory by the size of the picture
+scaling:
+    cargo bench --bench engine -- --scaling

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::model::Graph;
 use crate::model::zoo::{self, Outputs};
 use crate::ops::activation::{sigmoid, softmax};
+use crate::stage::context::device;
 
 use crate::cli::PredictArgs;
 
@@ -22,10 +23,11 @@ use crate::cli::PredictArgs;
 /// When the model or a picture cannot be read.
 pub fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
     let outputs = zoo::info(&args.model)?.outputs;
-    let graph = zoo::build(&args.model, args.weights.as_deref(), &Device::Cpu)?;
+    let device = device("auto")?;
+    let graph = zoo::build(&args.model, args.weights.as_deref(), &device)?;
     let mut failed = None;
     for path in &args.images {
-        match probabilities(&graph, outputs, path) {
+        match probabilities(&graph, &device, outputs, path) {
             Ok(mut classes) => {
                 classes.truncate(args.top);
                 if args.json { json(path, &classes, out)? } else { table(path, &classes, out)? }
@@ -38,13 +40,13 @@ pub fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
 }
 
 /// Every class and its probability, the most probable first.
-fn probabilities(graph: &Graph, outputs: Outputs, path: &Path) -> crate::Result<Vec<(String, f32)>> {
+fn probabilities(graph: &Graph, device: &Device, outputs: Outputs, path: &Path) -> crate::Result<Vec<(String, f32)>> {
     // The content decides, not the name: a JPEG called .png is still a picture.
     let image = decode(path).map_err(|reason| Error::file(path, reason, "give a PNG or JPEG picture"))?.to_rgb8();
     let [channels, height, width] = graph.input_shape();
     let mut input = vec![0f32; channels * height * width];
     graph.preprocess().normalise(&graph.preprocess().picture(&image)?, &mut input);
-    let x = Tensor::from_vec(input, (1, channels, height, width), &Device::Cpu)?;
+    let x = Tensor::from_vec(input, (1, channels, height, width), device)?;
     let logits = graph.forward(&x, &[graph.layer("logits")?])?.remove(0);
     let values = match outputs {
         Outputs::Exclusive => softmax(&logits)?,

@@ -117,8 +117,8 @@ fn best<R>(runs: usize, mut f: impl FnMut() -> Result<R>) -> Result<(f64, R)> {
     Ok((least, result))
 }
 
-/// Products of a layer for one picture, each added to a sum.
-fn multiply_adds(graph: &Graph, node: usize) -> usize {
+/// Products of a layer for one picture, each added to a sum: of convolutions, linear layers and attention; 0 elsewhere.
+pub fn multiply_adds(graph: &Graph, node: usize) -> usize {
     let results: usize = graph.shape(node).iter().product();
     match graph.op(node) {
         // A result is a sum over one row of the weights.

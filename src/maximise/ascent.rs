@@ -74,10 +74,26 @@ pub fn maximise(
     jobs: &[Job],
     options: &MaximiseOptions,
     seed: Seed,
+    done: impl FnMut(usize),
+) -> Result<Vec<Rendering>> {
+    maximise_on(&Device::Cpu, graph, node, jobs, options, seed, done)
+}
+
+/// The same on the device that the graph's weights are on.
+///
+/// # Errors
+/// Those of [`maximise`], or when the graph is on another device.
+pub fn maximise_on(
+    device: &Device,
+    graph: &Graph,
+    node: usize,
+    jobs: &[Job],
+    options: &MaximiseOptions,
+    seed: Seed,
     mut done: impl FnMut(usize),
 ) -> Result<Vec<Rendering>> {
     options.check()?;
-    let layer = Layer::new(graph, node)?;
+    let layer = Layer::new(graph, node, device)?;
     jobs.iter().try_for_each(|job| layer.check(job))?;
     let mut renderings = Vec::with_capacity(jobs.len());
     for jobs in jobs.chunks(options.batch) {
@@ -98,6 +114,7 @@ pub fn maximise(
 /// The layer that is asked, with the maps to its network's input.
 struct Layer<'a> {
     graph: &'a Graph,
+    device: &'a Device,
     node: usize,
     /// Height and width of the input in pixels.
     size: (usize, usize),
@@ -111,7 +128,7 @@ struct Layer<'a> {
 }
 
 impl<'a> Layer<'a> {
-    fn new(graph: &'a Graph, node: usize) -> Result<Self> {
+    fn new(graph: &'a Graph, node: usize, device: &'a Device) -> Result<Self> {
         let [colours, height, width] = graph.input_shape();
         if colours != 3 || height == 0 || width == 0 {
             let problem = format!("its input is {:?}, not a colour picture", graph.input_shape());
@@ -121,6 +138,7 @@ impl<'a> Layer<'a> {
         let shape = graph.shape(node);
         Ok(Self {
             graph,
+            device,
             node,
             size: (height, width),
             cell: width / shape.get(2).copied().unwrap_or(1).max(1),
@@ -208,14 +226,15 @@ impl<'a> Ascent<'a> {
         }
     }
 
-    fn spectrum_shape(&self) -> Vec<usize> {
-        [&[self.jobs.len()], self.layer.fourier.shape().as_slice()].concat()
+    /// All coefficients, where the network is.
+    fn spectrum(&self) -> Result<Tensor> {
+        let shape = [&[self.jobs.len()], self.layer.fourier.shape().as_slice()].concat();
+        Ok(Tensor::from_slice(&self.spectra, shape, self.layer.device)?)
     }
 
     /// One step of Adam on all pictures. All tensors of the step are dropped at its end, and their graph with them.
     fn step(&mut self, step: usize) -> Result<()> {
-        let spectrum = Tensor::from_slice(&self.spectra, self.spectrum_shape(), &Device::Cpu)?;
-        let spectrum = Var::from_tensor(&spectrum)?;
+        let spectrum = Var::from_tensor(&self.spectrum()?)?;
         let colours = self.layer.colour.apply(&self.layer.fourier.apply(&spectrum)?)?;
         let input = transform::sample(&colours, &self.maps(step), self.layer.colour.grey(GREY))?;
         let (layer, mut tracks) = (self.layer, std::mem::take(&mut self.tracks));
@@ -271,8 +290,7 @@ impl<'a> Ascent<'a> {
 
     /// Scores the pictures as they are, unshaken, after `step` steps.
     fn look(&mut self, step: usize) -> Result<()> {
-        let spectrum = Tensor::from_slice(&self.spectra, self.spectrum_shape(), &Device::Cpu)?;
-        let plain = self.layer.fourier.apply(&spectrum)?;
+        let plain = self.layer.fourier.apply(&self.spectrum()?)?;
         let z = self.layer.activations(&self.layer.colour.apply(&plain)?)?.flatten_all()?.to_vec1::<f32>()?;
         let pixels = Colour::PICTURE.apply(&plain)?.flatten_all()?.to_vec1::<f32>()?;
         let (height, width) = self.layer.size;
@@ -383,6 +401,17 @@ mod tests {
                 assert!(out[0].best_score >= out[0].final_score && out[0].best_step <= 20);
                 assert_eq!(out[0].picture.dimensions(), (16, 16));
                 assert_eq!(image::load_from_memory(&out[0].png().unwrap()).unwrap().to_rgb8(), out[0].picture);
+            }
+        }
+    }
+
+    #[test]
+    fn the_composed_form_climbs_the_same_way() {
+        let (g, jobs) = (graph(0.0), [job("v", &V, 0), job("v", &V, 1)]);
+        let go = || run(&g, &jobs, &options());
+        for (wanted, got) in go().iter().zip(crate::ops::composed::force(go)) {
+            for (wanted, got) in wanted.trace.iter().zip(&got.trace) {
+                assert!((wanted - got).abs() < 1e-3 * (1.0 + wanted.abs()), "{wanted} {got}");
             }
         }
     }

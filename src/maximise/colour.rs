@@ -6,9 +6,10 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::function::{self, Function};
+use super::function::{self, Function, constant};
 use crate::dataset::preprocess::Preprocess;
 use crate::ops::Real;
+use crate::ops::activation::sigmoid;
 
 /// Rows: red, green, blue; columns: the decorrelated channels (Lucid, `optvis/param/color.py`).
 const CORRELATION: [[f64; 3]; 3] = [[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]];
@@ -40,7 +41,7 @@ impl Colour {
     /// `(sigmoid(M x) - mean) / std` by pixel: `[batch, 3, height, width]` to the same shape.
     ///
     /// # Errors
-    /// When there are not three channels, or the tensor is not on the CPU.
+    /// When there are not three channels.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let (_, _, height, width) = x.dims4()?;
         function::apply(x, ToInput { colour: *self, plane: height * width })
@@ -125,12 +126,22 @@ impl Function for ToInput {
         });
         to_x
     }
+
+    fn composed(self, x: &Tensor) -> Result<Tensor> {
+        let batch = x.dim(0)?;
+        let matrix = constant(matrix::<f64>().as_flattened(), &[1, 3, 3], x)?.broadcast_as((batch, 3, 3))?;
+        let level = sigmoid(&matrix.matmul(&x.flatten_from(2)?)?)?;
+        let by_channel = |values: &[f64; 3]| constant(values, &[1, 3, 1], x);
+        let centred = level.broadcast_sub(&by_channel(&self.colour.mean)?)?;
+        centred.broadcast_div(&by_channel(&self.colour.std)?)?.reshape(x.dims())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::check::{gradient, random};
+    use crate::ops::check::{distance, gradient, random};
+    use crate::ops::composed::force;
     use candle_core::{Device, Tensor};
 
     const INPUT: Colour = Colour { mean: [0.5, 0.4, 0.3], std: [0.25, 0.5, 0.75] };
@@ -157,5 +168,12 @@ mod tests {
         gradient(&random(&[2, 3, 3, 5], 1), 1e-6, |x| INPUT.apply(&(x * 3.0)?));
         gradient(&random(&[1, 3, 2, 2], 2), 1e-6, |x| Colour::PICTURE.apply(x));
         assert!(Colour::PICTURE.apply(&random(&[1, 2, 2, 2], 1)).is_err());
+    }
+
+    #[test]
+    fn the_composed_form_agrees() {
+        let x = (random(&[2, 3, 3, 5], 1) * 3.0).unwrap();
+        assert!(distance(&INPUT.apply(&x).unwrap(), &force(|| INPUT.apply(&x)).unwrap()) < 1e-12);
+        force(|| gradient(&x, 1e-6, |x| INPUT.apply(x)));
     }
 }

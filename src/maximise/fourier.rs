@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::function::{self, Function};
+use super::function::{self, Function, constant};
 use crate::ops::Real;
 use crate::ops::product::{Matrix, multiply};
 use crate::seed::Seed;
@@ -64,7 +64,7 @@ impl Fourier {
     /// The pictures `[batch, 3, height, width]` of coefficients `[batch, 3, 2, height, width / 2 + 1]`.
     ///
     /// # Errors
-    /// When the shape does not fit, or the tensor is not on the CPU.
+    /// When the shape does not fit.
     pub fn apply(&self, spectrum: &Tensor) -> Result<Tensor> {
         function::apply(spectrum, self.clone())
     }
@@ -185,12 +185,26 @@ impl Function for Fourier {
         planes.for_each(|(x, g)| self.0.transposed(&tables, g, x));
         x
     }
+
+    fn composed(self, x: &Tensor) -> Result<Tensor> {
+        let (height, half, planes) = (self.0.height, self.0.half(), 3 * x.dim(0)?);
+        let scaled = x.broadcast_mul(&constant(&self.0.scale, &[height, half], x)?)?;
+        let rows = constant(&self.0.rows, &[1, 2 * height, 2 * height], x)?;
+        let rows = rows.broadcast_as((planes, 2 * height, 2 * height))?;
+        let middle = rows.matmul(&scaled.reshape((planes, 2 * height, half))?)?;
+        // Real and imaginary parts side by side.
+        let middle = Tensor::cat(&[middle.narrow(1, 0, height)?, middle.narrow(1, height, height)?], 2)?;
+        let columns = constant(&self.0.columns, &[2 * half, self.0.width], x)?;
+        let pictures = middle.reshape((planes * height, 2 * half))?.matmul(&columns)?;
+        pictures.reshape((planes / 3, 3, height, self.0.width))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::check::{distance, gradient, random};
+    use crate::ops::composed::force;
     use candle_core::Device;
 
     /// The inverse transform from its definition, over the full mirrored spectrum.
@@ -237,6 +251,15 @@ mod tests {
         for (height, width) in [(4, 6), (5, 3)] {
             let fourier = Fourier::new(height, width, 1.0);
             gradient(&random(&[1, 3, 2, height, width / 2 + 1], 2), 1e-6, |x| fourier.apply(x));
+        }
+    }
+
+    #[test]
+    fn the_composed_form_agrees() {
+        for (height, width) in [(4, 6), (5, 3)] {
+            let (fourier, x) = (Fourier::new(height, width, 1.0), random(&[2, 3, 2, height, width / 2 + 1], 2));
+            assert!(distance(&fourier.apply(&x).unwrap(), &force(|| fourier.apply(&x)).unwrap()) < 1e-12);
+            force(|| gradient(&x, 1e-6, |x| fourier.apply(x)));
         }
     }
 

@@ -2,26 +2,36 @@
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, backend::BackendStorage};
 
-use crate::ops::{Real, to_vec, unsupported, values};
+use crate::ops::{Real, composed, to_vec, unsupported, values};
 
-/// A differentiable function of one contiguous tensor in CPU memory.
-pub(super) trait Function: Send + Sync + 'static {
+/// A differentiable function of one contiguous tensor.
+pub(super) trait Function: Sized + Send + Sync + 'static {
     /// Its name in messages.
     const NAME: &'static str;
 
     /// The result's shape for an argument's shape.
     fn shape(&self, x: &[usize]) -> Result<Vec<usize>>;
 
-    /// The result's values.
+    /// The result's values, in CPU memory.
     fn forward<T: Real>(&self, x: &[T]) -> Vec<T>;
 
     /// The gradient of the argument, from the result `y` and its gradient.
     fn backward<T: Real>(&self, y: &[T], gradient: &[T]) -> Vec<T>;
+
+    /// The function out of candle's operations, for a contiguous tensor in any memory.
+    fn composed(self, x: &Tensor) -> Result<Tensor>;
 }
 
-/// Applies a function to a tensor.
+/// Applies a function to a tensor; its device decides how.
 pub(super) fn apply(x: &Tensor, function: impl Function) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Operation(function))
+    function.shape(x.dims())?;
+    let x = x.contiguous()?;
+    if composed::wanted(&x) { function.composed(&x) } else { x.apply_op1(Operation(function)) }
+}
+
+/// A table of constants in x's type and memory.
+pub(super) fn constant(values: &[f64], shape: &[usize], x: &Tensor) -> Result<Tensor> {
+    Tensor::from_slice(values, shape, x.device())?.to_dtype(x.dtype())
 }
 
 struct Operation<F>(F);

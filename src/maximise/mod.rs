@@ -13,7 +13,8 @@ pub mod options;
 pub mod transform;
 
 mod function;
+mod sparse;
 
-pub use ascent::{Rendering, maximise, png};
+pub use ascent::{Rendering, maximise, maximise_on, png};
 pub use job::Job;
 pub use options::{MaximiseOptions, Transforms};

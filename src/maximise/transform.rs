@@ -9,8 +9,9 @@ use candle_core::{Result, Tensor};
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::function::{self, Function};
+use super::function::{self, Function, constant};
 use super::options::Transforms;
+use super::sparse::{Entry, Sparse, with_gradient};
 use crate::ops::Real;
 use crate::seed::Seed;
 
@@ -96,7 +97,7 @@ impl Shaken {
 /// Samples each picture of `[batch, 3, height, width]` at its own map, bilinear; outside there is `border`, by channel.
 ///
 /// # Errors
-/// When there are not as many maps as pictures, or the tensor is not on the CPU.
+/// When there are not as many maps as pictures.
 pub fn sample(x: &Tensor, maps: &[Affine], border: [f64; 3]) -> Result<Tensor> {
     if maps.iter().all(|m| *m == Affine::IDENTITY) {
         return Ok(x.clone());
@@ -132,6 +133,21 @@ impl Sampler {
                 visit(row * self.width + column, corners);
             }
         }
+    }
+
+    /// What a picture gives to every pixel of its result, and what the border gives `[3, height, width]`.
+    fn entries(&self, map: &Affine) -> (Vec<Entry>, Vec<f64>) {
+        let size = self.height * self.width;
+        let (mut entries, mut outside) = (Vec::with_capacity(4 * size), vec![0.0; size]);
+        self.for_each_pixel(map, |to, corners: [(Option<usize>, f64); 4]| {
+            for (from, weight) in corners {
+                match from {
+                    Some(from) => entries.push(Entry { to, from, weight }),
+                    None => outside[to] += weight,
+                }
+            }
+        });
+        (entries, self.border.iter().flat_map(|level| outside.iter().map(move |share| share * level)).collect())
     }
 
     /// Runs `plane(number, values, out)` for all planes in parallel.
@@ -174,12 +190,23 @@ impl Function for Sampler {
             });
         })
     }
+
+    fn composed(self, x: &Tensor) -> Result<Tensor> {
+        let (entries, borders): (Vec<_>, Vec<_>) = self.maps.par_iter().map(|map| self.entries(map)).unzip();
+        let maps = Sparse::new(self.height * self.width, entries);
+        let border = constant(&borders.concat(), &[x.dim(0)?, 3, self.height * self.width], x)?;
+        let y = (maps.apply(&x.detach().flatten_from(2)?)? + border)?.reshape(x.dims())?;
+        with_gradient(x, &y, move |gradient| {
+            maps.transposed().apply(&gradient.flatten_from(2)?)?.reshape(gradient.dims())
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::check::{distance, gradient, random};
+    use crate::ops::composed::force;
 
     fn lucid(size: usize, step: usize) -> Affine {
         draw(Transforms::Lucid, size, 1, Seed(1), 0, step)
@@ -189,6 +216,15 @@ mod tests {
     fn gradients_are_those_of_central_differences() {
         let maps = [Affine([0.9, 0.2, -0.7, -0.2, 1.1, 0.4]), lucid(40, 3)];
         gradient(&random(&[2, 3, 4, 5], 1), 1e-6, |x| sample(x, &maps, [0.5, -0.5, 1.0]));
+    }
+
+    #[test]
+    fn the_composed_form_agrees() {
+        let (x, border) = (random(&[3, 3, 7, 6], 1), [0.5, -0.5, 1.0]);
+        let maps = [Affine([0.6, 0.2, -0.7, -0.2, 0.7, 0.4]), lucid(40, 3), Affine::IDENTITY];
+        let run = || sample(&x, &maps, border).unwrap();
+        assert!(distance(&run(), &force(run)) < 1e-12);
+        force(|| gradient(&x, 1e-6, |x| sample(x, &maps, border)));
     }
 
     #[test]

@@ -9,10 +9,10 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use crate::dataset::preprocess::Preprocess;
 use crate::error::{Error, Result};
-use crate::ops::attention::attention;
-use crate::ops::linear::{linear, linear_input_gradient};
-use crate::ops::norm::layer_norm;
-use crate::ops::pool::{Pool2d, global_mean, pool2d};
+use crate::ops::attention::{attention, attention_input_gradient};
+use crate::ops::linear::{linear_input_gradient, linear_prepared};
+use crate::ops::norm::{layer_norm, layer_norm_input_gradient};
+use crate::ops::pool::{Pool2d, global_mean, global_mean_input_gradient, pool2d, pool2d_input_gradient};
 use crate::ops::{Activation, Conv2d, Prepared, activation, conv2d_input_gradient, conv2d_prepared};
 use crate::store::digest::{Digest, DigestBuilder};
 
@@ -93,7 +93,7 @@ impl Op {
     fn run(&self, inputs: &[&Tensor], prepared: &Arc<Prepared>) -> candle_core::Result<Tensor> {
         match (self, inputs) {
             (Self::Conv2d(conv, w, b), [x]) => conv2d_prepared(x, w, b, None, conv, prepared),
-            (Self::Linear(f, w, b), [x]) => linear(x, w, b, *f),
+            (Self::Linear(f, w, b), [x]) => linear_prepared(x, w, b, None, *f, prepared),
             (Self::Add(f), [a, b]) => f.apply(&a.add(b)?),
             (Self::Activation(f), [x]) => f.apply(x),
             (Self::Pool2d(pool), [x]) => pool2d(x, pool),
@@ -107,13 +107,20 @@ impl Op {
         }
     }
 
-    /// The convolution whose result nobody else needs, as one with the sum of it and a residual that follows.
-    fn run_with(&self, x: &Tensor, residual: &Tensor, f: Activation, prepared: &Arc<Prepared>) -> candle_core::Result<Tensor> {
+    /// A convolution or linear layer whose result nobody else needs, as one with the sum of it and a residual that follows.
+    fn run_with(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        f: Activation,
+        prepared: &Arc<Prepared>,
+    ) -> candle_core::Result<Tensor> {
         match self {
             Self::Conv2d(conv, w, b) => {
                 conv2d_prepared(x, w, b, Some(residual), &Conv2d { activation: f, ..*conv }, prepared)
             }
-            _ => candle_core::bail!("{} is no convolution", self.describe()),
+            Self::Linear(_, w, b) => linear_prepared(x, w, b, Some(residual), f, prepared),
+            _ => candle_core::bail!("{} is no product", self.describe()),
         }
     }
 
@@ -126,10 +133,21 @@ impl Op {
         sums: &[Option<Tensor>],
         prepared: &Arc<Prepared>,
     ) -> candle_core::Result<Vec<Tensor>> {
-        if let (Self::Conv2d(conv, w, _), [x], [sum]) = (self, inputs, sums)
-            && let Some(to_x) = conv2d_input_gradient(x.dims(), w, (y, gradient), sum.as_ref(), conv, prepared)?
-        {
-            return Ok(vec![to_x]);
+        match (self, inputs, sums) {
+            (Self::Conv2d(conv, w, _), [x], [sum]) => {
+                let parts = (y, gradient);
+                if let Some(to_x) = conv2d_input_gradient(x.dims(), w, parts, sum.as_ref(), conv, prepared)? {
+                    return Ok(vec![to_x]);
+                }
+            }
+            (Self::Linear(f, w, b), [x], [sum]) => {
+                let gradient = match f.pull_back(y, gradient)? {
+                    Some(gradient) => gradient,
+                    None => f.pull_back_from(&linear_prepared(x, w, b, None, Activation::None, prepared)?, gradient)?,
+                };
+                return Ok(vec![linear_input_gradient(w, &gradient, sum.as_ref(), prepared)?]);
+            }
+            _ => {}
         }
         let parts = match self.short_pull_back(inputs, y, gradient)? {
             Some(parts) => parts,
@@ -144,15 +162,25 @@ impl Op {
         y: &Tensor,
         gradient: &Tensor,
     ) -> candle_core::Result<Option<Vec<Tensor>>> {
+        let one = |x: Tensor| Some(vec![x]);
         Ok(match (self, inputs) {
-            (Self::Linear(f, w, _), [_]) => match f.pull_back(y, gradient)? {
-                Some(gradient) => Some(vec![linear_input_gradient(w, &gradient)?]),
-                None => None,
-            },
             (Self::Add(f), [_, _]) => f.pull_back(y, gradient)?.map(|g| vec![g.clone(), g]),
+            (Self::Activation(f), [x]) => {
+                one(f.pull_back(y, gradient)?.map_or_else(|| f.pull_back_from(x, gradient), Ok)?)
+            }
+            (Self::Pool2d(pool), [x]) => one(pool2d_input_gradient(x, gradient, pool)?),
+            (Self::GlobalMean, [x]) => one(global_mean_input_gradient(x.dims(), gradient)?),
+            (Self::LayerNorm { weight, epsilon, .. }, [x]) => {
+                layer_norm_input_gradient(x, weight, *epsilon, gradient)?.and_then(one)
+            }
+            (Self::Attention { heads }, [x]) => attention_input_gradient(x, gradient, *heads)?.and_then(one),
+            (Self::Tokens { .. }, [x]) => {
+                let patches = gradient.narrow(1, 1, gradient.dim(1)? - 1)?.transpose(1, 2)?;
+                one(patches.contiguous()?.reshape(x.dims())?)
+            }
             (Self::Token(i), [x]) => {
                 let behind = x.dim(1)? - 1 - i;
-                Some(vec![gradient.unsqueeze(1)?.pad_with_zeros(1, *i, behind)?])
+                one(gradient.unsqueeze(1)?.pad_with_zeros(1, *i, behind)?)
             }
             _ => None,
         })
@@ -489,7 +517,12 @@ impl Graph {
         let fuses = |i: usize| {
             let (Op::Add(f), [a, b]) = (&self.nodes[i].op, self.nodes[i].inputs.as_slice()) else { return None };
             let alone = |j: &usize| {
-                let plain = matches!(&self.nodes[*j].op, Op::Conv2d(conv, ..) if conv.activation == Activation::None);
+                let plain = match &self.nodes[*j].op {
+                    Op::Conv2d(Conv2d { activation, .. }, ..) | Op::Linear(activation, ..) => {
+                        *activation == Activation::None
+                    }
+                    _ => false,
+                };
                 plain && users.get(j) == Some(&1) && !taps.contains(j) && *j != start
             };
             let pair = [(*a, *b), (*b, *a)].into_iter().find(|(conv, _)| alone(conv));

@@ -1,7 +1,15 @@
 //! Pointwise non-linearities.
 
-use candle_core::{Result, Tensor};
+#![expect(clippy::inline_always, reason = "kernels take the instruction set of the function they are inlined into")]
+
+use std::mem::MaybeUninit;
+
+use candle_core::{DType, Result, Tensor, Var};
+use rayon::prelude::*;
 use serde::Serialize;
+
+use super::vector::{Kernel, dispatch};
+use super::{Real, composed, with_values, written};
 
 /// A non-linearity that a convolution or linear layer applies to its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -36,16 +44,125 @@ impl Activation {
         self != Self::Gelu
     }
 
+    /// Applies it to sums of a kernel; GELU to the precision of f32.
+    #[inline(always)]
+    pub(crate) fn apply_to<T: Real>(self, sums: &mut [T]) {
+        match self {
+            Self::None => {}
+            Self::Relu => sums.iter_mut().for_each(|v| *v = relu_of(*v)),
+            Self::Relu6 => sums.iter_mut().for_each(|v| *v = relu6_of(*v)),
+            Self::Gelu => sums.iter_mut().for_each(|v| *v = *v * normal(*v)),
+        }
+    }
+
     /// Gradient of x from the result y and the gradient of that; `None` where y does not tell it.
     pub(crate) fn pull_back(self, y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let inside = match self {
+        match self {
             Self::None => return Ok(Some(gradient.clone())),
-            Self::Relu => y.gt(0.0)?,
-            Self::Relu6 => y.gt(0.0)?.mul(&y.lt(6.0)?)?,
             Self::Gelu => return Ok(None),
-        };
+            Self::Relu | Self::Relu6 => {}
+        }
+        if let Some(passed) = self.by_kernel(y, gradient)? {
+            return Ok(Some(passed));
+        }
+        let inside = if self == Self::Relu { y.gt(0.0)? } else { y.gt(0.0)?.mul(&y.lt(6.0)?)? };
         gradient.mul(&inside.to_dtype(gradient.dtype())?).map(Some)
     }
+
+    /// Gradient of x from x and the gradient of the result.
+    pub(crate) fn pull_back_from(self, x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        if self == Self::Gelu
+            && x.dtype() == DType::F32
+            && let Some(passed) = self.by_kernel(x, gradient)?
+        {
+            return Ok(passed);
+        }
+        let x = Var::from_tensor(&x.detach())?;
+        let gradients = self.apply(&x)?.mul(&gradient.detach())?.sum_all()?.backward()?;
+        gradients.get(&x).map_or_else(|| x.zeros_like(), |g| Ok(g.detach()))
+    }
+
+    /// The gradient times the slope at `at`: the result, or x for GELU.
+    fn by_kernel(self, at: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        match (composed::wanted(at), at.dtype()) {
+            (false, DType::F32) => passed::<f32>(self, at, gradient).map(Some),
+            (false, DType::F64) => passed::<f64>(self, at, gradient).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Numbers that one task takes.
+const SHARE: usize = 16 << 10;
+
+fn passed<T: Real>(activation: Activation, at: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    let to = with_values::<T, _>(at, |at| {
+        with_values::<T, _>(gradient, |gradient| {
+            written(at.len(), |to| {
+                let parts = at.par_chunks(SHARE).zip(gradient.par_chunks(SHARE));
+                to.par_chunks_mut(SHARE).zip(parts).for_each(|(to, (at, gradient))| {
+                    dispatch(Pass { activation, at, gradient, to });
+                });
+                Ok(())
+            })
+        })
+    })?;
+    Tensor::from_vec(to, at.dims(), at.device())
+}
+
+/// See [`Activation::by_kernel`].
+struct Pass<'a, T> {
+    activation: Activation,
+    at: &'a [T],
+    gradient: &'a [T],
+    to: &'a mut [MaybeUninit<T>],
+}
+
+impl<T: Real> Kernel for Pass<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let (zero, six) = (T::zero(), T::of(6.0));
+        let triples = self.to.iter_mut().zip(self.at.iter().zip(self.gradient));
+        match self.activation {
+            Activation::None => triples.for_each(|(to, (_, g))| _ = to.write(*g)),
+            Activation::Relu => triples.for_each(|(to, (y, g))| _ = to.write(if *y > zero { *g } else { zero })),
+            Activation::Relu6 => {
+                triples.for_each(|(to, (y, g))| _ = to.write(if *y > zero && *y < six { *g } else { zero }));
+            }
+            Activation::Gelu => triples.for_each(|(to, (x, g))| _ = to.write(gelu_slope(*x) * *g)),
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn relu_of<T: Real>(x: T) -> T {
+    if x > T::zero() { x } else { T::zero() }
+}
+
+#[inline(always)]
+pub(crate) fn relu6_of<T: Real>(x: T) -> T {
+    let (x, six) = (relu_of(x), T::of(6.0));
+    if x < six { x } else { six }
+}
+
+/// The normal distribution function to 1e-7 (Abramowitz and Stegun, 7.1.26, by symmetry).
+#[inline(always)]
+pub(crate) fn normal<T: Real>(x: T) -> T {
+    let (zero, one, half) = (T::zero(), T::one(), T::of(0.5));
+    let positive = x > zero;
+    let z = if positive { x } else { zero - x } * T::of(std::f64::consts::FRAC_1_SQRT_2);
+    let t = one / (one + T::of(0.327_591_1) * z);
+    let tail = T::of(-1.453_152_027) + t * T::of(1.061_405_429);
+    let series = t * (T::of(0.254_829_592) + t * (T::of(-0.284_496_736) + t * (T::of(1.421_413_741) + t * tail)));
+    let upper = half * series * (zero - z * z).exp();
+    if positive { one - upper } else { upper }
+}
+
+/// The slope of GELU: `Phi(x) + x phi(x)`, as precise.
+#[inline(always)]
+pub(crate) fn gelu_slope<T: Real>(x: T) -> T {
+    let density = T::of(0.398_942_280_401_432_7) * (T::of(-0.5) * x * x).exp();
+    normal(x) + x * density
 }
 
 /// `max(x, 0)` with gradient 0 at 0 (candle's own has 1 there).
@@ -114,7 +231,7 @@ mod tests {
     use super::*;
     use crate::ops::check::{distance, gradient, random};
     use crate::ops::{Conv2d, conv2d};
-    use candle_core::{Device, Var};
+    use candle_core::Device;
 
     #[test]
     fn gradients_are_those_of_central_differences() {
@@ -153,6 +270,21 @@ mod tests {
         let x = Tensor::new(&[0f64, 1.0, -2.0, 40.0], &Device::Cpu).unwrap();
         let wanted = Tensor::new(&[0f64, 0.841_344_746_068_543, -2.0 * 0.022_750_131_948_179, 40.0], &Device::Cpu);
         assert!(distance(&gelu(&x).unwrap(), &wanted.unwrap()) < 1e-9);
+    }
+
+    #[test]
+    fn kernels_know_exponentials_and_gelu_to_single_precision() {
+        for i in -8000..8000 {
+            let x = f64::from(i) * 0.01;
+            let exp = f64::from(Real::exp(x as f32)) / f64::from(x as f32).exp() - 1.0;
+            assert!(exp.abs() < 4e-7, "exp({x}) is off by {exp:e}");
+            let exact = Tensor::new(&[x], &Device::Cpu).unwrap();
+            let wanted = gelu(&exact).unwrap().to_vec1::<f64>().unwrap()[0];
+            assert!((f64::from(x as f32 * normal(x as f32)) - wanted).abs() < 1e-6 * (1.0 + x.abs()), "gelu({x})");
+            let slope = (x + 1e-5).mul_add(normal(x + 1e-5), -((x - 1e-5) * normal(x - 1e-5))) / 2e-5;
+            assert!((f64::from(gelu_slope(x as f32)) - slope).abs() < 1e-4, "slope at {x}");
+        }
+        assert_eq!((Real::exp(-1e30f32), Real::exp(0f32)), (Real::exp(-87f32), 1.0));
     }
 
     #[test]

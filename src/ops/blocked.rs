@@ -68,39 +68,80 @@ impl<V: Value> Panels<V> {
         }
     }
 
-    /// Every panel with its first column and how many count.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[V::Operand], usize, usize)> {
-        let panels = self.values.chunks_exact((self.depth * PANEL).max(1)).enumerate();
-        panels.map(|(i, panel)| (panel, i * PANEL, PANEL.min(self.columns - i * PANEL)))
+    /// All of them.
+    pub(crate) fn view(&self) -> View<'_, V::Operand> {
+        View { values: &self.values, depth: self.depth, first: 0, columns: self.columns }
+    }
+
+    /// All columns of a right side, to be kept.
+    pub(crate) fn packed(count: usize, columns: &impl Columns<V>) -> Vec<V::Operand> {
+        let mut panels = Self::default();
+        columns.pack(0..count, &mut panels);
+        panels.values
     }
 }
 
-/// Rows on the left, each of `depth` operands.
+/// Panels to read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a, O> {
+    /// `[panel][depth][PANEL]`.
+    pub(crate) values: &'a [O],
+    /// Operands of a column.
+    pub(crate) depth: usize,
+    /// The first column.
+    pub(crate) first: usize,
+    /// How many columns count.
+    pub(crate) columns: usize,
+}
+
+impl<'a, O> View<'a, O> {
+    /// Every panel with its first column and how many count.
+    fn iter(self) -> impl Iterator<Item = (&'a [O], usize, usize)> {
+        let panels = self.values.chunks_exact((self.depth * PANEL).max(1)).take(self.columns.div_ceil(PANEL));
+        let at = move |i: usize| (self.first + i * PANEL, PANEL.min(self.columns - i * PANEL));
+        panels.enumerate().map(move |(i, panel)| (panel, at(i).0, at(i).1))
+    }
+
+    /// Some of the columns, from the start of a panel on.
+    fn part(self, columns: Range<usize>) -> Self {
+        let values = &self.values[columns.start / PANEL * self.depth * PANEL..];
+        View { values, first: self.first + columns.start, columns: columns.len(), ..self }
+    }
+}
+
+/// Rows on the left.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Left<'a, O> {
-    /// The rows, one after the other.
+    /// The rows' operands.
     pub(crate) values: &'a [O],
     /// Operands of a row.
     pub(crate) depth: usize,
+    /// Operands from row to row.
+    pub(crate) stride: usize,
 }
 
-impl<O: Operand> Left<'_, O> {
+impl<'a, O: Operand> Left<'a, O> {
+    /// Rows one after the other.
+    pub(crate) fn new(values: &'a [O], depth: usize) -> Self {
+        Self { values, depth, stride: depth }
+    }
+
     fn rows(&self) -> usize {
-        self.values.len() / self.depth
+        (self.values.len() + self.stride - self.depth) / self.stride
     }
 
     /// Calls `write` with every tile of some rows and panels; the rows' operands are used again while they are near.
-    pub(crate) fn times<V: Value<Operand = O>>(
+    pub(crate) fn times(
         &self,
         rows: Range<usize>,
-        panels: &Panels<V>,
+        panels: View<'_, O>,
         sums: &mut Tile<O::Sum>,
         mut write: impl FnMut((usize, usize), (usize, usize), &Tile<O::Sum>),
     ) {
         for row in rows.clone().step_by(ROWS) {
             let count = ROWS.min(rows.end - row);
             for (panel, column, columns) in panels.iter() {
-                O::tile(&self.values[row * self.depth..], self.depth, panel, (count, columns), sums);
+                O::tile(&self.values[row * self.stride..], self.stride, panel, (count, columns), sums);
                 write((row, column), (count, columns), sums);
             }
         }
@@ -121,11 +162,6 @@ pub(crate) fn product<V: Value>(
 ) {
     let (rows, threads) = (left.rows(), rayon::current_num_threads());
     let (groups, pieces) = shares(rows, left.depth, count, threads);
-    let cut = |total: usize, parts: usize, part: usize, unit: usize| {
-        let units = total.div_ceil(unit);
-        let at = |part: usize| (units * part / parts * unit).min(total);
-        at(part)..at(part + 1)
-    };
     (0..groups * pieces).into_par_iter().for_each_init(
         || (Panels::default(), tile()),
         |(panels, sums), task| {
@@ -133,9 +169,30 @@ pub(crate) fn product<V: Value>(
             let first = group.start;
             columns.pack(group, panels);
             let rows = cut(rows, pieces, task % pieces, ROWS);
+            let panels = panels.view();
             left.times(rows, panels, sums, |(row, column), size, sums| sink.write((row, first + column), size, sums));
         },
     );
+}
+
+/// `sink = left * panels`, where the right side is packed already and the left is long.
+pub(crate) fn rows_product<O: Operand>(left: &Left<'_, O>, panels: View<'_, O>, sink: &impl Sink<O::Sum>) {
+    let (rows, wanted) = (left.rows(), rayon::current_num_threads() * SHARES);
+    let share = (rows / wanted / ROWS * ROWS).clamp(ROWS, LEAST_ROWS);
+    let pieces = rows.div_ceil(share);
+    let groups = wanted.div_ceil(pieces).min(panels.columns.div_ceil(PANEL));
+    (0..groups * pieces).into_par_iter().for_each_init(tile, |sums, task| {
+        let panels = panels.part(cut(panels.columns, groups, task % groups, PANEL));
+        let rows = cut(rows, pieces, task / groups, ROWS);
+        left.times(rows, panels, sums, |at, size, sums| sink.write(at, size, sums));
+    });
+}
+
+/// One of `parts` about equal parts of `total`, each a whole number of units but for the end.
+fn cut(total: usize, parts: usize, part: usize, unit: usize) -> Range<usize> {
+    let units = total.div_ceil(unit);
+    let at = |part: usize| (units * part / parts * unit).min(total);
+    at(part)..at(part + 1)
 }
 
 /// Groups of columns, and pieces of rows, that are worth a task each. No result depends on it.
@@ -237,11 +294,16 @@ mod tests {
         }
     }
 
-    fn multiply(left: &[f32], columns: &impl Columns<f32>, (m, k, n): (usize, usize, usize), threads: usize) -> Vec<f32> {
+    fn multiply(
+        left: &[f32],
+        columns: &impl Columns<f32>,
+        (m, k, n): (usize, usize, usize),
+        threads: usize,
+    ) -> Vec<f32> {
         let mut out = Vec::with_capacity(m * n);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let sink = Plain(Shared::new(&mut out.spare_capacity_mut()[..m * n]), n);
-        pool.install(|| product(&Left { values: left, depth: k }, n, columns, &sink));
+        pool.install(|| product(&Left::new(left, k), n, columns, &sink));
         // SAFETY: the product writes every entry.
         unsafe { out.set_len(m * n) };
         out

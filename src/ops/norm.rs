@@ -1,17 +1,152 @@
-//! Normalisation, out of operations that have gradients (candle's fused layer norm has none).
+//! Normalisation: a kernel on the CPU; elsewhere, and for training, out of operations that have gradients (candle's fused
+//! layer norm has none).
 
-use candle_core::{Result, Tensor};
+#![expect(clippy::inline_always, reason = "kernels take the instruction set of the function they are inlined into")]
+
+use std::mem::MaybeUninit;
+
+use candle_core::{DType, Result, Tensor};
+use half::bf16;
+use rayon::prelude::*;
+
+use super::attention::total;
+use super::value::Value;
+use super::vector::{Kernel, dispatch};
+use super::{Real, composed, is_constant, with_values, written};
 
 /// Layer norm over the last dimension: `(x - mean) / sqrt(variance + epsilon) * weight + bias`.
 ///
 /// # Errors
 /// When candle fails.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
+    if !composed::wanted(x) && is_constant(&[x, weight, bias]) {
+        match x.dtype() {
+            DType::F32 => return run::<f32>(x, weight, bias, epsilon),
+            DType::F64 => return run::<f64>(x, weight, bias, epsilon),
+            DType::BF16 => return run::<bf16>(x, weight, bias, epsilon),
+            _ => {}
+        }
+    }
     let last = x.rank() - 1;
     let centred = x.broadcast_sub(&x.mean_keepdim(last)?)?;
     let variance = centred.sqr()?.mean_keepdim(last)?;
     let normal = centred.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
     normal.broadcast_mul(weight)?.broadcast_add(bias)
+}
+
+/// Gradient of a layer norm's input from that of its result; `None` where there is no kernel.
+pub(crate) fn layer_norm_input_gradient(
+    x: &Tensor,
+    weight: &Tensor,
+    epsilon: f64,
+    gradient: &Tensor,
+) -> Result<Option<Tensor>> {
+    match (composed::wanted(x), x.dtype()) {
+        (false, DType::F32) => run_back::<f32>(x, weight, epsilon, gradient).map(Some),
+        (false, DType::F64) => run_back::<f64>(x, weight, epsilon, gradient).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Rows that one task takes.
+const ROWS: usize = 16;
+
+fn run<V: Value>(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
+    let width = x.dim(x.rank() - 1)?;
+    let y = with_values::<V, _>(x, |x| {
+        with_values::<V::Sum, _>(weight, |weight| {
+            with_values::<V::Sum, _>(bias, |bias| {
+                written(x.len(), |y| {
+                    y.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width)).for_each(|(y, x)| {
+                        dispatch(Rows { x, weight, bias, epsilon: <V::Sum as Real>::of(epsilon), y });
+                    });
+                    Ok(())
+                })
+            })
+        })
+    })?;
+    Tensor::from_vec(y, x.dims(), x.device())
+}
+
+fn run_back<T: Real>(x: &Tensor, weight: &Tensor, epsilon: f64, gradient: &Tensor) -> Result<Tensor> {
+    let width = x.dim(x.rank() - 1)?;
+    let to = with_values::<T, _>(x, |x| {
+        with_values::<T, _>(weight, |weight| {
+            with_values::<T, _>(gradient, |gradient| {
+                written(x.len(), |to| {
+                    let rows = x.par_chunks(ROWS * width).zip(gradient.par_chunks(ROWS * width));
+                    to.par_chunks_mut(ROWS * width).zip(rows).for_each(|(to, (x, gradient))| {
+                        dispatch(BackRows { x, weight, epsilon: T::of(epsilon), gradient, to });
+                    });
+                    Ok(())
+                })
+            })
+        })
+    })?;
+    Tensor::from_vec(to, x.dims(), x.device())
+}
+
+/// Mean and one over the deviation of a row.
+#[inline(always)]
+fn moments<V: Value>(row: &[V], epsilon: V::Sum) -> (V::Sum, V::Sum) {
+    let (zero, share) = (<V::Sum as Real>::of(0.0), <V::Sum as Real>::of(1.0 / row.len() as f64));
+    let mean = total(row, zero, V::widen, |a, b| a + b) * share;
+    let square = |x: V| (x.widen() - mean) * (x.widen() - mean);
+    let variance = total(row, zero, square, |a, b| a + b) * share;
+    (mean, <V::Sum as Real>::of(1.0) / (variance + epsilon).root())
+}
+
+/// Normalises rows.
+struct Rows<'a, V: Value> {
+    x: &'a [V],
+    weight: &'a [V::Sum],
+    bias: &'a [V::Sum],
+    epsilon: V::Sum,
+    y: &'a mut [MaybeUninit<V>],
+}
+
+impl<V: Value> Kernel for Rows<'_, V> {
+    #[inline(always)]
+    fn run(self) {
+        let width = self.weight.len();
+        for (x, y) in self.x.chunks_exact(width).zip(self.y.chunks_exact_mut(width)) {
+            let (mean, scale) = moments(x, self.epsilon);
+            for ((y, x), (weight, bias)) in y.iter_mut().zip(x).zip(self.weight.iter().zip(self.bias)) {
+                y.write(V::narrow((x.widen() - mean) * scale * *weight + *bias));
+            }
+        }
+    }
+}
+
+/// With n = (x - mean) / deviation and g the gradient times the weight: `(g - mean g - n mean (g n)) / deviation`.
+struct BackRows<'a, T> {
+    x: &'a [T],
+    weight: &'a [T],
+    epsilon: T,
+    gradient: &'a [T],
+    to: &'a mut [MaybeUninit<T>],
+}
+
+impl<T: Real> Kernel for BackRows<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let width = self.weight.len();
+        let (share, mut g, mut gn) = (T::of(1.0 / width as f64), vec![T::zero(); width], vec![T::zero(); width]);
+        let rows = self.x.chunks_exact(width).zip(self.gradient.chunks_exact(width));
+        for ((x, gradient), to) in rows.zip(self.to.chunks_exact_mut(width)) {
+            let (mean, scale) = moments(x, self.epsilon);
+            for (((g, gn), x), (gradient, w)) in g.iter_mut().zip(&mut gn).zip(x).zip(gradient.iter().zip(self.weight))
+            {
+                *g = *gradient * *w;
+                *gn = *g * ((*x - mean) * scale);
+            }
+            let mean_g = total(&g, T::zero(), |x| x, |a, b| a + b) * share;
+            let mean_gn = total(&gn, T::zero(), |x| x, |a, b| a + b) * share;
+            for ((to, g), x) in to.iter_mut().zip(&g).zip(x) {
+                to.write(scale * (*g - mean_g - (*x - mean) * scale * mean_gn));
+            }
+        }
+    }
 }
 
 /// The parameters of a trained batch norm, each `[channel]`.
@@ -62,6 +197,8 @@ impl BatchNorm {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Var;
+
     use super::*;
     use crate::ops::check::{distance, gradient, random};
     use crate::ops::{Conv2d, conv2d};
@@ -79,8 +216,28 @@ mod tests {
     }
 
     #[test]
+    fn kernel_and_composed_form_agree_forward_and_backward() {
+        let (x, w, b, g) = (random(&[3, 20, 37], 1), random(&[37], 2), random(&[37], 3), random(&[3, 20, 37], 4));
+        let var = Var::from_tensor(&x).unwrap();
+        let wanted = layer_norm(&var, &w, &b, 1e-5).unwrap();
+        let back = wanted.mul(&g).unwrap().sum_all().unwrap().backward().unwrap();
+        let back = back.get(&var).unwrap();
+        assert!(distance(&layer_norm(&x, &w, &b, 1e-5).unwrap(), &wanted) < 1e-12);
+        let to = layer_norm_input_gradient(&x, &w, 1e-5, &g).unwrap().unwrap();
+        assert!(distance(&to, back) < 1e-12);
+        let single = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
+        let double = |t: Tensor| t.to_dtype(DType::F64).unwrap();
+        let y = layer_norm(&single(&x), &single(&w), &single(&b), 1e-5).unwrap();
+        assert!(distance(&double(y), &wanted) < 2e-6);
+        let to = layer_norm_input_gradient(&single(&x), &single(&w), 1e-5, &single(&g)).unwrap().unwrap();
+        assert!(distance(&double(to), back) < 5e-6);
+        let short = layer_norm(&x.to_dtype(DType::BF16).unwrap(), &single(&w), &single(&b), 1e-5).unwrap();
+        assert!(distance(&double(short), &wanted) < 3e-2);
+    }
+
+    #[test]
     fn layer_norm_has_no_mean_and_unit_variance() {
-        let one = Tensor::ones(6, candle_core::DType::F64, &candle_core::Device::Cpu).unwrap();
+        let one = Tensor::ones(6, DType::F64, &candle_core::Device::Cpu).unwrap();
         let y = layer_norm(&random(&[4, 6], 5), &one, &one.zeros_like().unwrap(), 0.0).unwrap();
         for row in y.to_vec2::<f64>().unwrap() {
             assert!(row.iter().sum::<f64>().abs() < 1e-12);

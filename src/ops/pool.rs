@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::value::Value;
 use super::vector::dispatch;
-use super::{Real, unsupported, values};
+use super::{Real, composed, unsupported, values};
 use kernel::{Max, MaxBack, Mean, MeanBack, Means, Plane, Winners};
 
 /// Planes that one task pools at least.
@@ -48,7 +48,7 @@ pub struct Pool2d {
 /// When the window does not fit, or the tensor on the CPU is none of f32, f64 and bf16.
 pub fn pool2d(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
     pool.sizes(x.dims())?;
-    if x.device().is_cpu() { x.contiguous()?.apply_op1(*pool) } else { composed(x, pool) }
+    if composed::wanted(x) { composed::pool::pool2d(x, pool) } else { x.contiguous()?.apply_op1(*pool) }
 }
 
 /// Gradient of [`pool2d`]'s input from that of its result, without candle's graph. At a tie, the first of the largest
@@ -57,7 +57,7 @@ pub(crate) fn pool2d_input_gradient(x: &Tensor, gradient: &Tensor, pool: &Pool2d
     let (_, _, output) = pool.sizes(x.dims())?;
     if !x.device().is_cpu() {
         let x = Var::from_tensor(&x.detach())?;
-        let gradients = composed(&x, pool)?.mul(&gradient.detach())?.sum_all()?.backward()?;
+        let gradients = composed::pool::pool2d(&x, pool)?.mul(&gradient.detach())?.sum_all()?.backward()?;
         return gradients.get(&x).map_or_else(|| x.zeros_like(), |g| Ok(g.detach()));
     }
     let wanted = [x.dim(0)?, x.dim(1)?, output[0], output[1]];
@@ -151,11 +151,10 @@ impl Pool2d {
         let mut out = vec![T::zero(); planes * plane.values()];
         let planes = out.par_chunks_exact_mut(plane.values()).zip(x.par_chunks_exact(plane.values()));
         let planes = planes.zip(gradient.par_chunks_exact(plane.results())).with_min_len(PLANES);
+        let (plane, counts) = (&plane, &counts);
         planes.for_each_init(Winners::new, |winners, ((out, x), gradient)| match self.reduce {
-            Reduce::Max => dispatch(MaxBack { plane: &plane, x, gradient, winners, out }),
-            Reduce::Mean => {
-                dispatch(MeanBack { plane: &plane, counts: &counts, gradient, shares: &mut winners.best, out })
-            }
+            Reduce::Max => dispatch(MaxBack { plane, x, gradient, winners, out }),
+            Reduce::Mean => dispatch(MeanBack { plane, counts, gradient, shares: &mut winners.best, out }),
         });
         out
     }
@@ -232,36 +231,6 @@ impl CustomOp2 for InputGradient {
     }
 }
 
-/// The same out of operations whose gradients are right on every device: one strided slice for each place in the window.
-fn composed(x: &Tensor, pool: &Pool2d) -> Result<Tensor> {
-    let (_, _, output) = pool.sizes(x.dims())?;
-    let pad =
-        |x: &Tensor| x.pad_with_zeros(2, pool.padding, pool.padding)?.pad_with_zeros(3, pool.padding, pool.padding);
-    let inside = pad(&x.ones_like()?.detach())?;
-    let padded = match pool.reduce {
-        Reduce::Max => (pad(x)? + ((&inside - 1.0)? * 1e30)?)?,
-        Reduce::Mean => pad(x)?,
-    };
-    let slice = |x: &Tensor, i: usize, j: usize| -> Result<Tensor> {
-        let pick = |start: usize, count: usize| {
-            let index: Vec<u32> = (0..count).map(|k| (start + k * pool.stride) as u32).collect();
-            Tensor::new(index.as_slice(), x.device())
-        };
-        x.index_select(&pick(i, output[0])?, 2)?.index_select(&pick(j, output[1])?, 3)
-    };
-    let places = (0..pool.kernel[0]).flat_map(|i| (0..pool.kernel[1]).map(move |j| (i, j)));
-    let windows = |x: &Tensor| -> Result<Tensor> {
-        Tensor::stack(&places.clone().map(|(i, j)| slice(x, i, j)).collect::<Result<Vec<_>>>()?, 4)
-    };
-    match pool.reduce {
-        Reduce::Max => {
-            let stacked = windows(&padded)?.contiguous()?;
-            stacked.gather(&stacked.argmax_keepdim(4)?, 4)?.squeeze(4)
-        }
-        Reduce::Mean => windows(&padded)?.sum(4)?.div(&windows(&inside)?.sum(4)?),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
@@ -287,7 +256,7 @@ mod tests {
     }
 
     fn largest<T: Real>(x: &[T], window: &[usize]) -> usize {
-        let later = |best: usize, i: usize| if x[i] > x[best] || x[i] != x[i] { i } else { best };
+        let later = |best: usize, i: usize| if x[i] > x[best] || x[i].to_f64().is_nan() { i } else { best };
         window.iter().copied().reduce(later).unwrap()
     }
 
@@ -373,9 +342,9 @@ mod tests {
             for (kernel, stride, padding) in CASES {
                 let pool = Pool2d { reduce, kernel, stride, padding };
                 let x = random(&[2, 3, 9, 10], 8);
-                let (a, b) = (pool2d(&x, &pool).unwrap(), composed(&x, &pool).unwrap());
+                let (a, b) = (pool2d(&x, &pool).unwrap(), composed::pool::pool2d(&x, &pool).unwrap());
                 assert!(distance(&a, &b) < 1e-12, "{pool:?}");
-                gradient(&random(&[1, 2, 9, 9], 7), 1e-6, |x| composed(x, &pool));
+                gradient(&random(&[1, 2, 9, 9], 7), 1e-6, |x| composed::pool::pool2d(x, &pool));
             }
         }
     }

@@ -24,13 +24,7 @@ pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
     type Sum: Real;
 
     /// `sums = left * panel`: `rows` rows `stride` apart, `panel` is `[depth][PANEL]` of which `columns` count.
-    fn tile(
-        left: &[Self],
-        stride: usize,
-        panel: &[Self],
-        (rows, columns): (usize, usize),
-        sums: &mut Tile<Self::Sum>,
-    ) {
+    fn tile(left: &[Self], stride: usize, panel: &[Self], (rows, columns): (usize, usize), sums: &mut Tile<Self::Sum>) {
         let depth = panel.len() / PANEL;
         assert!((1..=ROWS).contains(&rows) && (1..=PANEL).contains(&columns), "tile: {rows} rows, {columns} columns");
         assert!((rows - 1) * stride + depth <= left.len(), "tile: the left side has too few values");
@@ -462,7 +456,13 @@ mod x86 {
                 tests::check(|place, rows, columns| unsafe { run(place, rows, columns) }, pair);
                 let (left, panel) = ([Pair::new(half::bf16::ONE, half::bf16::from_f32(3.0))], [left_two(); 48]);
                 let mut sums: Tile<f32> = [[0.0; PANEL]; ROWS];
-                let place = Place { left: left.as_ptr(), stride: 1, panel: panel.as_ptr(), depth: 1, sums: sums.as_mut_ptr().cast() };
+                let place = Place {
+                    left: left.as_ptr(),
+                    stride: 1,
+                    panel: panel.as_ptr(),
+                    depth: 1,
+                    sums: sums.as_mut_ptr().cast(),
+                };
                 // SAFETY: one row, one panel row.
                 unsafe { run(&place, 1, 48) };
                 assert_eq!(sums[0], [2.0 + 12.0; 48]);
@@ -488,7 +488,8 @@ mod tests {
             let left: Vec<O> = (0..rows * stride).map(|i| of(value(i))).collect();
             let panel: Vec<O> = (0..depth * PANEL).map(|i| of(value(i + 3))).collect();
             let mut sums: Tile<O::Sum> = crate::ops::blocked::tile();
-            let place = Place { left: left.as_ptr(), stride, panel: panel.as_ptr(), depth, sums: sums.as_mut_ptr().cast() };
+            let place =
+                Place { left: left.as_ptr(), stride, panel: panel.as_ptr(), depth, sums: sums.as_mut_ptr().cast() };
             run(&place, rows, columns);
             for (r, sums) in sums.iter().enumerate().take(rows) {
                 for (c, sum) in sums.iter().enumerate().take(columns) {

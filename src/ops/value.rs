@@ -125,6 +125,14 @@ mod tests {
         let v = |x: f32| bf16::from_f32(x);
         let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(v);
         let rows = bf16::operands(&values, 3);
-        assert_eq!(rows.as_ref(), [Pair::new(v(1.0), v(2.0)), Pair::new(v(3.0), v(0.0)), Pair::new(v(4.0), v(5.0)), Pair::new(v(6.0), v(0.0))]);
+        assert_eq!(
+            rows.as_ref(),
+            [
+                Pair::new(v(1.0), v(2.0)),
+                Pair::new(v(3.0), v(0.0)),
+                Pair::new(v(4.0), v(5.0)),
+                Pair::new(v(6.0), v(0.0))
+            ]
+        );
     }
 }

@@ -203,7 +203,10 @@ fn layers(study: &Study, graph: Option<&Graph>, dataset: &dyn Dataset) -> Result
 pub fn device(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::Cpu),
-        "auto" => Ok(Device::cuda_if_available(0).unwrap_or(Device::Cpu)),
+        "auto" => Ok(Device::cuda_if_available(0).unwrap_or_else(|e| {
+            tracing::warn!("no GPU can be used, so networks run on the CPU: {e}");
+            Device::Cpu
+        })),
         _ => {
             let number = name.strip_prefix("cuda:").or((name == "cuda").then_some("0")).and_then(|n| n.parse().ok());
             let number: usize = number

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Progress, fit};
 use crate::error::Result;
-use crate::maximise::{Job, MaximiseOptions, Rendering, maximise, png};
+use crate::maximise::{Job, MaximiseOptions, Rendering, maximise_on, png};
 use crate::model::Graph;
 use crate::probe::{Cav, Variant};
 use crate::store::artifact::Artifact;
@@ -127,7 +127,8 @@ fn batches(context: &Context, graph: &Graph, options: &MaximiseOptions) -> Resul
                 .json("node", &context.layers[layer].node)?
                 .json("options", options)?
                 .json("jobs", &rendered)?
-                .json("seed", &context.study.seed)?;
+                .json("seed", &context.study.seed)?
+                .field("device", if context.device.is_cpu() { "cpu" } else { "cuda" });
             for direction in &directions {
                 digest = digest.field("direction", direction.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
             }
@@ -195,7 +196,7 @@ fn render(
             seed: r.seed,
         })
         .collect();
-    maximise(graph, node, &jobs, options, context.seed, done)
+    maximise_on(&context.device, graph, node, &jobs, options, context.seed, done)
 }
 
 fn publish(context: &Context, options: &MaximiseOptions, batch: Batch, renderings: &[Rendering]) -> Result<()> {

@@ -1,23 +1,13 @@
 //! What happens to sums on their way to memory: bias, residual, non-linearity; and to gradients on their way back.
 
+use crate::ops::Activation;
+use crate::ops::activation::{relu_of, relu6_of};
 use crate::ops::blocked::{Shared, Sink};
 use crate::ops::tile::Tile;
 use crate::ops::value::Value;
 use crate::ops::vector::{Kernel, dispatch};
-use crate::ops::{Activation, Real};
 
 use super::source::runs;
-
-#[inline(always)]
-pub(super) fn relu<T: Real>(x: T) -> T {
-    if x > T::zero() { x } else { T::zero() }
-}
-
-#[inline(always)]
-pub(super) fn relu6<T: Real>(x: T) -> T {
-    let (x, six) = (relu(x), T::of(6.0));
-    if x < six { x } else { six }
-}
 
 #[inline(always)]
 pub(super) fn past_relu<V: Value>(g: V, y: V) -> V {
@@ -65,8 +55,8 @@ impl<V: Value> Finish<'_, V> {
     pub(super) fn write(&self, channel: usize, at: usize, sums: &[V::Sum], out: &mut [std::mem::MaybeUninit<V>]) {
         match self.activation {
             Activation::None | Activation::Gelu => self.write_by(channel, at, sums, out, |v| v),
-            Activation::Relu => self.write_by(channel, at, sums, out, relu),
-            Activation::Relu6 => self.write_by(channel, at, sums, out, relu6),
+            Activation::Relu => self.write_by(channel, at, sums, out, relu_of),
+            Activation::Relu6 => self.write_by(channel, at, sums, out, relu6_of),
         }
     }
 

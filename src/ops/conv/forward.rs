@@ -10,10 +10,11 @@ use super::finish::{Finish, ToPlanes};
 use super::source::{Planes, Source};
 use super::windows::Windows;
 use super::winograd::Fast;
-use super::{Geometry, depthwise, written};
+use super::{Geometry, depthwise};
 use crate::ops::blocked::{Left, Shared, product};
 use crate::ops::prepared::Prepared;
 use crate::ops::value::Value;
+use crate::ops::written;
 
 /// `finish(x * w)`.
 pub(super) fn forward<V: Fast>(
@@ -50,7 +51,7 @@ pub(super) fn products<V: Value>(
 ) {
     let y = Shared::new(y);
     for (group, w) in w.chunks_exact(w.len() / g.groups).enumerate() {
-        let left = Left { values: w, depth: w.len() / g.out };
+        let left = Left::new(w, w.len() / g.out);
         let sink = ToPlanes { y: &y, finish: *finish, channels: (group * g.out, g.groups * g.out), size: g.size() };
         let first = group * g.channels;
         let columns = g.batch * g.size();

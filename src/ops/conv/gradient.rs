@@ -10,12 +10,12 @@ use super::finish::{Finish, past_relu, past_relu6};
 use super::forward::products;
 use super::source::{Planes, Source};
 use super::windows::{Line, lines};
-use super::{Geometry, depthwise, written};
+use super::{Geometry, depthwise};
 use crate::ops::blocked::{Columns, Left, Panels, tile};
 use crate::ops::prepared::Prepared;
 use crate::ops::tile::{PANEL, Tile};
 use crate::ops::vector::{Kernel, dispatch};
-use crate::ops::{Activation, Real};
+use crate::ops::{Activation, Real, written};
 
 /// Pieces of an image's channels that there are at least, so that every core has work.
 const PIECES: usize = 8;
@@ -55,16 +55,8 @@ fn turned(g: &Geometry) -> Option<Geometry> {
     let top = ((g.kernel.0 - 1) * g.dilation).checked_sub(g.top)?;
     let left = ((g.kernel.1 - 1) * g.dilation).checked_sub(g.left)?;
     let all_channels = g.groups * g.out;
-    let turned = Geometry {
-        channels: g.out,
-        all_channels,
-        out: g.channels,
-        input: g.output,
-        output: g.input,
-        top,
-        left,
-        ..*g
-    };
+    let turned =
+        Geometry { channels: g.out, all_channels, out: g.channels, input: g.output, output: g.input, top, left, ..*g };
     (g.stride == 1).then_some(turned)
 }
 
@@ -117,13 +109,7 @@ fn depthwise_planes<T: Real>(
 }
 
 /// Adds the columns `w^T gradient` back to the windows they stand for; `w` is that of [`transposed`].
-fn folded<T: Real>(
-    g: &Geometry,
-    source: Source<'_, T>,
-    w: &[T],
-    sum: Option<&[T]>,
-    x: &mut [MaybeUninit<T>],
-) {
+fn folded<T: Real>(g: &Geometry, source: Source<'_, T>, w: &[T], sum: Option<&[T]>, x: &mut [MaybeUninit<T>]) {
     let pieces = PIECES.div_ceil(g.batch * g.groups).min(g.channels);
     let share = g.channels.div_ceil(pieces);
     x.par_chunks_exact_mut(g.channels * g.input_size()).enumerate().for_each(|(i, x)| {
@@ -148,14 +134,14 @@ fn folded<T: Real>(
 /// The gradient of some channels of one image; `w` begins with theirs.
 fn fold_image<T: Real>(g: &Geometry, image: usize, planes: &Planes<'_, T>, w: &[T], x: &mut [T]) {
     let rows = x.len() / g.input_size() * g.taps();
-    let left = Left { values: &w[..rows * g.out], depth: g.out };
+    let left = Left::new(&w[..rows * g.out], g.out);
     let (mut panels, mut sums) = (Panels::default(), tile());
     let size = g.size();
     for start in (0..size).step_by(PANEL) {
         let columns = image * size + start..image * size + (start + PANEL).min(size);
         let lines = lines(columns.clone(), g.output);
         planes.pack(columns, &mut panels);
-        left.times(0..rows, &panels, &mut sums, |(row, _), (rows, _), sums| {
+        left.times(0..rows, panels.view(), &mut sums, |(row, _), (rows, _), sums| {
             dispatch(Fold { g, rows: row..row + rows, lines: &lines, sums, x });
         });
     }

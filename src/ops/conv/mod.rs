@@ -10,21 +10,19 @@ mod forward;
 mod gradient;
 mod source;
 mod weights;
-pub(crate) mod winograd;
 mod windows;
+pub(crate) mod winograd;
 
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor};
 use half::bf16;
 use serde::Serialize;
 
 use self::finish::Finish;
 use self::winograd::Fast;
 use super::prepared::Prepared;
-use super::value::Value;
-use super::{Activation, Real, to_vec, unsupported, values};
+use super::{Activation, Real, composed, is_constant, to_vec, unsupported, values, with_option, with_values};
 
 /// Zeros around the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -180,12 +178,12 @@ pub(crate) fn conv2d_prepared(
     prepared: &Arc<Prepared>,
 ) -> Result<Tensor> {
     let geometry = conv.geometry(x.dims(), w.dims())?;
-    if !conv.activation.fuses() || (residual.is_some() && !(x.device().is_cpu() && is_constant(&[x, w, bias]))) {
+    if !conv.activation.fuses() || (residual.is_some() && (composed::wanted(x) || !is_constant(&[x, w, bias]))) {
         let y = conv2d_prepared(x, w, bias, None, &Conv2d { activation: Activation::None, ..*conv }, prepared)?;
         return conv.activation.apply(&residual.map_or_else(|| Ok(y.clone()), |r| y.add(r))?);
     }
-    if !x.device().is_cpu() {
-        return composed(x, w, bias, conv, &geometry);
+    if composed::wanted(x) {
+        return composed::conv::conv2d(x, w, bias, conv, conv.pads(geometry.input, geometry.kernel));
     }
     let (x, w, bias) = (x.contiguous()?, w.contiguous()?, bias.contiguous()?);
     if is_constant(&[&x, &w, &bias]) {
@@ -199,11 +197,6 @@ pub(crate) fn conv2d_prepared(
     x.apply_op3(&w, &bias, *conv)
 }
 
-/// Whether nothing here needs a gradient of candle's.
-fn is_constant(tensors: &[&Tensor]) -> bool {
-    tensors.iter().all(|t| !t.track_op())
-}
-
 /// Gradient of a convolution's input, from its result y and the gradient of that, without candle's graph; `sum`, what the
 /// input's other users have passed, is added. On the CPU; `None` elsewhere.
 pub(crate) fn conv2d_input_gradient(
@@ -215,35 +208,10 @@ pub(crate) fn conv2d_input_gradient(
     prepared: &Prepared,
 ) -> Result<Option<Tensor>> {
     let geometry = conv.geometry(input, w.dims())?;
-    match (y.device().is_cpu() && conv.activation.fuses(), y.dtype()) {
+    match (!composed::wanted(y) && conv.activation.fuses(), y.dtype()) {
         (true, DType::F32) => to_input::<f32>(conv, &geometry, w, (y, gradient), sum, prepared).map(Some),
         (true, DType::F64) => to_input::<f64>(conv, &geometry, w, (y, gradient), sum, prepared).map(Some),
         _ => Ok(None),
-    }
-}
-
-/// The same out of candle's operations, for devices without kernels of ours.
-fn composed(x: &Tensor, w: &Tensor, bias: &Tensor, conv: &Conv2d, geometry: &Geometry) -> Result<Tensor> {
-    let [top, bottom, left, right] = conv.pads(geometry.input, geometry.kernel);
-    let padded = x.pad_with_zeros(2, top, bottom)?.pad_with_zeros(3, left, right)?;
-    let y = padded.conv2d(w, 0, conv.stride, conv.dilation, conv.groups)?;
-    conv.activation.apply(&y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?)
-}
-
-/// The numbers of contiguous tensors in CPU memory, while `f` runs.
-fn with_values<V: Value, R>(tensor: &Tensor, f: impl FnOnce(&[V]) -> Result<R>) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => f(values::<V>(storage, layout, "conv2d")?),
-        _ => candle_core::bail!("conv2d: a tensor is not on the CPU"),
-    }
-}
-
-/// The same of a tensor that need not be there.
-fn with_option<V: Value, R>(tensor: Option<&Tensor>, f: impl FnOnce(Option<&[V]>) -> Result<R>) -> Result<R> {
-    match tensor {
-        None => f(None),
-        Some(tensor) => with_values(tensor, |values| f(Some(values))),
     }
 }
 
@@ -360,20 +328,8 @@ fn gradients<T: Real>(
     let to_w = w.track_op().then(|| -> Result<Tensor> {
         Tensor::from_vec(weights::weight_gradient(g, &to_vec::<T>(x)?, &values), w.dims(), w.device())
     });
-    let to_b =
-        b.track_op().then(|| Tensor::from_vec(weights::bias_gradient(g, &values), b.dims(), b.device()));
+    let to_b = b.track_op().then(|| Tensor::from_vec(weights::bias_gradient(g, &values), b.dims(), b.device()));
     Ok((to_x.transpose()?, to_w.transpose()?, to_b.transpose()?))
-}
-
-/// Memory for `len` values that `write` has to write in full.
-fn written<T: Copy>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>]) -> Result<()>) -> Result<Vec<T>> {
-    let mut values = Vec::with_capacity(len);
-    write(&mut values.spare_capacity_mut()[..len])?;
-    // SAFETY: the capacity is at least `len`, and every kernel here writes all of what it is given: products and
-    // depthwise results cover each plane, folded gradients start from written zeros. Zeroing first costs a tenth of the
-    // forward pass.
-    unsafe { values.set_len(len) };
-    Ok(values)
 }
 
 #[cfg(test)]
@@ -431,7 +387,7 @@ mod tests {
         let got = conv2d(&single(&x), &single(&w), &single(&b), &conv).unwrap().to_dtype(DType::F64).unwrap();
         assert!(distance(&wanted, &got) < 1e-5, "f32 {conv:?} {channels} {out} {kernel:?} {size:?}");
         let sizes = conv.geometry(x.dims(), w.dims()).unwrap();
-        let other = composed(&x, &w, &b, &conv, &sizes).unwrap();
+        let other = composed::conv::conv2d(&x, &w, &b, &conv, conv.pads(sizes.input, sizes.kernel)).unwrap();
         assert!(distance(&wanted, &other) < 1e-12, "composed {conv:?}");
     }
 

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use crate::ops::Activation;
 use crate::ops::blocked::{Columns, Panels};
 use crate::ops::value::Value;
 use crate::ops::vector::{Kernel, dispatch};
-use crate::ops::Activation;
 
 use super::finish::mask;
 

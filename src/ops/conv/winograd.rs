@@ -13,10 +13,10 @@ use candle_core::Result;
 use half::bf16;
 use rayon::prelude::*;
 
+use super::Geometry;
 use super::finish::Finish;
 use super::source::Source;
 use super::windows::{Line, lines, spread};
-use super::Geometry;
 use crate::ops::Real;
 use crate::ops::blocked::{Shared, tile};
 use crate::ops::prepared::Form;
@@ -204,12 +204,7 @@ struct Held<'a, T> {
     panel: usize,
 }
 
-fn transform_windows<T: Real>(
-    g: &Geometry,
-    source: Source<'_, T>,
-    panels: &[Vec<Line>],
-    held: &mut Vec<T>,
-) {
+fn transform_windows<T: Real>(g: &Geometry, source: Source<'_, T>, panels: &[Vec<Line>], held: &mut Vec<T>) {
     let panel = PRODUCTS * g.channels * PANEL;
     held.resize(panels.len() * panel, T::zero());
     let pieces = g.channels.div_ceil(CHANNELS);

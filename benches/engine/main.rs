@@ -1,6 +1,13 @@
-//! Speed of the engine on EfficientNet-Lite0's geometry with random weights: `cargo bench --bench engine [NAME]`.
+//! Speed of the engine: `cargo bench --bench engine [-- NAME...]`. Names are parts of what is printed and choose.
 //!
-//! Prints wall time and processor time an image; the latter is of use where the machine is shared.
+//! First EfficientNet-Lite0's geometry with random weights as a whole: wall time and processor time an image; the latter
+//! is of use where the machine is shared. Then each kind of operation at the shapes of the zoo's networks, forward and
+//! input gradient.
+//!
+//! `--layers` times the layers of that network one by one; `--scaling` prints the tables of `docs/performance.md`.
+
+mod operations;
+mod scaling;
 
 use std::time::Instant;
 
@@ -75,26 +82,58 @@ fn processor_time() -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
-/// Least wall time and mean processor time of one run, by image.
-fn measure<R>(name: &str, images: usize, runs: usize, mut f: impl FnMut() -> Outcome<R>) -> Outcome {
+/// Whether the command line asks for this, or for nothing in particular.
+fn chosen(name: &str) -> bool {
     let mut filters = std::env::args().skip(1).filter(|a| !a.starts_with("--")).peekable();
-    if filters.peek().is_some() && !filters.any(|f| name.contains(&f)) {
-        return Ok(());
-    }
+    filters.peek().is_none() || filters.any(|f| name.contains(&f))
+}
+
+/// Noise of a shape, with a batch in front.
+fn noise(shape: &[usize], batch: usize) -> Outcome<Tensor> {
+    Ok(Tensor::randn(0f32, 1.0, [&[batch], shape].concat(), &Device::Cpu)?)
+}
+
+/// Least wall time of some runs after one that does not count.
+fn fastest<R>(runs: usize, mut f: impl FnMut() -> Outcome<R>) -> Outcome<f64> {
     drop(f()?);
-    let (start, mut best) = (processor_time(), f64::MAX);
+    let mut best = f64::MAX;
     for _ in 0..runs {
         let at = Instant::now();
         drop(f()?);
         best = best.min(at.elapsed().as_secs_f64());
     }
-    let processor = (processor_time() - start) / runs as f64;
+    Ok(best)
+}
+
+/// Least wall time and mean processor time of one run, by image.
+fn measure<R>(name: &str, images: usize, runs: usize, f: impl FnMut() -> Outcome<R>) -> Outcome {
+    if !chosen(name) {
+        return Ok(());
+    }
+    let start = processor_time();
+    let best = fastest(runs, f)?;
+    // Processor time is also that of the run before the timed ones.
+    let processor = (processor_time() - start) / (runs + 1) as f64;
     let n = images as f64;
     println!("{name:<28} {:>7.1} images/s {:>8.2} processor-ms/image", n / best, 1e3 * processor / n);
     Ok(())
 }
 
 fn main() -> Outcome {
+    let words: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    match words.first().map(String::as_str) {
+        Some("--scaling") => scaling::tables(),
+        Some("--one") => scaling::one(&words[1..]),
+        Some("--layers") => networks(),
+        _ => {
+            networks()?;
+            operations::operations()
+        }
+    }
+}
+
+/// EfficientNet-Lite0's geometry as a whole.
+fn networks() -> Outcome {
     let graph = lite0()?;
     let head = graph.layer("head")?;
     let x = Tensor::randn(0f32, 1.0, (16, 3, 224, 224), &Device::Cpu)?;

@@ -1,0 +1,103 @@
+//! A network behind a pipe: what `benches/versus_pytorch.py` drives. One command a line on stdin, one answer a line on
+//! stdout; words are separated by spaces.
+//!
+//! ```text
+//! load MODEL WEIGHTS PRECISION            ok
+//! forward INPUT OUTPUT LAYER RUNS         seconds S S S ...
+//! gradient INPUT OUTPUT LAYER RUNS        seconds S S S ...
+//! peak                                    peak BYTES
+//! ```
+//!
+//! INPUT and OUTPUT are `.npy` files of f32. `forward` writes the layer's activation, `gradient` the gradient of its sum
+//! to the input. Both run once before they time. `peak` is the most memory since the model was loaded. What fails is
+//! answered by `error MESSAGE`.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use cavern::model::Graph;
+use cavern::model::zoo;
+use ndarray::ArrayD;
+
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Outcome {
+    let mut graph = None;
+    let mut out = std::io::stdout().lock();
+    if std::io::stdin().is_terminal() {
+        writeln!(out, "versus is driven by a program: run python3 benches/versus_pytorch.py")?;
+        return Ok(());
+    }
+    for line in std::io::stdin().lock().lines() {
+        let answer =
+            answer(&mut graph, &line?).unwrap_or_else(|e| format!("error {}", e.to_string().replace('\n', " ")));
+        writeln!(out, "{answer}")?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn answer(graph: &mut Option<Graph>, line: &str) -> Outcome<String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        ["load", model, weights, precision] => {
+            *graph = Some(load(model, Path::new(weights), precision)?);
+            // From here on the system counts the peak anew.
+            std::fs::write("/proc/self/clear_refs", "5")?;
+            Ok("ok".into())
+        }
+        [what @ ("forward" | "gradient"), input, output, layer, runs] => {
+            let graph = graph.as_ref().ok_or("load a model first")?;
+            let (node, x) = (graph.layer(layer)?, read(Path::new(input))?);
+            let run = || match what {
+                "forward" => Ok(graph.forward(&x, &[node])?.remove(0)),
+                _ => Ok(graph.pull_back(node, &x, |_, z| Ok(z.ones_like()?))?),
+            };
+            let (seconds, result) = time(runs.parse()?, run)?;
+            write(Path::new(output), &result)?;
+            Ok(format!("seconds {}", seconds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
+        }
+        ["peak"] => Ok(format!("peak {}", peak()?)),
+        _ => Err(format!("`{line}` is no command: see the head of benches/versus.rs").into()),
+    }
+}
+
+fn load(model: &str, weights: &Path, precision: &str) -> Outcome<Graph> {
+    match precision {
+        "f32" => Ok(zoo::build(model, Some(weights), &Device::Cpu)?),
+        other => Err(format!("precision {other} is not supported, f32 is").into()),
+    }
+}
+
+/// Seconds of every run after the first, and the last result.
+fn time(runs: usize, mut run: impl FnMut() -> Outcome<Tensor>) -> Outcome<(Vec<f64>, Tensor)> {
+    let mut result = run()?;
+    let mut seconds = Vec::with_capacity(runs);
+    for _ in 0..runs {
+        drop(result);
+        let start = Instant::now();
+        result = run()?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    Ok((seconds, result))
+}
+
+fn read(path: &Path) -> Outcome<Tensor> {
+    let array: ArrayD<f32> = ndarray_npy::read_npy(path)?;
+    let shape = array.shape().to_vec();
+    Ok(Tensor::from_vec(array.into_iter().collect::<Vec<f32>>(), shape, &Device::Cpu)?)
+}
+
+fn write(path: &Path, tensor: &Tensor) -> Outcome {
+    let values = tensor.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    Ok(ndarray_npy::write_npy(path, &ArrayD::from_shape_vec(tensor.dims(), values)?)?)
+}
+
+/// The most memory this process ever had, in bytes.
+fn peak() -> Outcome<usize> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).ok_or("the system does not tell")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<usize>()? * 1024)
+}
