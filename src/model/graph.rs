@@ -224,7 +224,7 @@ impl Node {
 
     fn run(&self, inputs: &[&Tensor]) -> candle_core::Result<Tensor> {
         let taken = self.taken(inputs)?;
-        self.given(self.op.run(&taken.iter().map(AsRef::as_ref).collect::<Vec<_>>(), &self.prepared)?)
+        self.given(&self.op.run(&taken.iter().map(AsRef::as_ref).collect::<Vec<_>>(), &self.prepared)?)
     }
 }
 
@@ -503,7 +503,7 @@ impl Graph {
         let (Some((product, _)), Op::Add(f)) = (step.fused, &node.op) else { return Ok(node.run(&inputs)?) };
         let product = &self.nodes[product];
         let [x, residual] = &product.taken(&inputs)?[..] else { return Err(Error::Failure("a sum has two parts".into())) };
-        Ok(node.given(product.op.run_with(x, residual, *f, &product.prepared)?)?)
+        Ok(node.given(&product.op.run_with(x, residual, *f, &product.prepared)?)?)
     }
 
     /// The nodes to run from `start` to the taps, in order. A convolution whose result goes into one sum and is not asked

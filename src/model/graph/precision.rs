@@ -50,8 +50,8 @@ impl Op {
     /// Whether it takes bf16 as it is; the others are given f32.
     fn takes_bf16(&self, on_cpu: bool) -> bool {
         match self {
-            Self::Conv2d(..) | Self::Add(_) | Self::Activation(_) => true,
-            Self::Pool2d(_) => on_cpu,
+            Self::Conv2d(..) | Self::Linear(..) | Self::Add(_) | Self::Activation(_) => true,
+            Self::Pool2d(_) | Self::LayerNorm { .. } | Self::Attention { .. } => on_cpu,
             _ => false,
         }
     }
@@ -83,8 +83,8 @@ impl Node {
     }
 
     /// A result of its operation, or of another's run with it, as others get it.
-    pub(super) fn given(&self, y: Tensor) -> candle_core::Result<Tensor> {
-        Ok(cast(&y, self.numbers.result)?.into_owned())
+    pub(super) fn given(&self, y: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(cast(y, self.numbers.result)?.into_owned())
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn bf16_is_f32_within_two_percent_and_costs_no_more_than_its_digits() {
+    fn bf16_is_f32_within_two_percent() {
         for graph in networks() {
             let pairs = layers(&graph, 2).into_iter().zip(layers(&graph.with_precision(Precision::Bf16).unwrap(), 2));
             for (node, (wanted, got)) in pairs.enumerate() {
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn maps_are_bf16_and_vectors_f32() {
         let graph = small().with_precision(Precision::Bf16).unwrap();
-        let short = |t: &Tensor| to_vec::<f32>(t).unwrap().iter().all(|v| v.to_bits() & 0xffff == 0);
+        let short = |t: &Tensor| to_vec::<f32>(t).unwrap().iter().all(|v| v.to_bits().trailing_zeros() >= 16);
         let layers = layers(&graph, 1);
         assert!(layers[..4].iter().all(short) && !short(&layers[4]));
         assert_eq!(graph.digest(), small().digest());
