@@ -443,6 +443,8 @@ impl Graph {
         if activation.track_op() || batch <= share {
             return self.forward_once(node, activation, taps);
         }
+        // Parts of about one size: a small rest would leave cores without work.
+        let share = batch.div_ceil(batch.div_ceil(share));
         let parts = (0..batch).step_by(share).map(|first| {
             let part = activation.narrow(0, first, share.min(batch - first))?.contiguous()?;
             self.forward_once(node, &part, taps)
@@ -553,6 +555,7 @@ impl Graph {
         // All layers of a part are held at once: fewer pictures fill the same memory.
         let (x, share) = (x.detach(), (self.share / 4).max(rayon::current_num_threads()));
         let batch = x.dim(0)?;
+        let share = batch.div_ceil(batch.div_ceil(share).max(1)).max(1);
         let parts = (0..batch).step_by(share).map(|first| {
             let part = x.narrow(0, first, share.min(batch - first))?.contiguous()?;
             self.pull_back_once(node, &part, |z| slope(first, z))

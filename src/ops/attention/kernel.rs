@@ -5,7 +5,7 @@ use candle_core::Result;
 use rayon::prelude::*;
 
 use crate::ops::blocked::{Columns, Left, Matrix, Panels, Rows, Shared, tile};
-use crate::ops::tile::{Operand, ROWS, Tile};
+use crate::ops::tile::{ROWS, Tile};
 use crate::ops::vector::{Kernel, dispatch};
 use crate::ops::{Real, written};
 
@@ -163,10 +163,7 @@ impl<T: Real> Panels<T> {
 }
 
 /// `out = left * panels`, some rows of it, `width` apart.
-fn times<T: Real>(left: &Left<'_, T>, rows: std::ops::Range<usize>, panels: &Panels<T>, out: &mut [T], width: usize)
-where
-    T: Operand<Sum = T>,
-{
+fn times<T: Real>(left: &Left<'_, T>, rows: std::ops::Range<usize>, panels: &Panels<T>, out: &mut [T], width: usize) {
     let (first, mut sums) = (rows.start, tile());
     left.times(rows, panels.view(), &mut sums, |(row, column), (rows, columns), sums| {
         for (r, sums) in sums.iter().enumerate().take(rows) {

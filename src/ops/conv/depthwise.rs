@@ -182,7 +182,13 @@ fn fill<V: Value>(p: &Plane, plane: &[V], padded: &mut [V::Sum]) {
             let to = &mut padded[to..to + count];
             match p.stride {
                 1 => to.iter_mut().zip(&plane[from..from + count]).for_each(|(to, from)| *to = from.widen()),
-                2 => to.iter_mut().zip(plane[from..].chunks(2)).for_each(|(to, pair)| *to = pair[0].widen()),
+                2 => {
+                    let (pairs, rest) = plane[from..].as_chunks::<2>();
+                    to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0].widen());
+                    if let (Some(last), [value]) = (to.get_mut(pairs.len()), rest) {
+                        *last = value.widen();
+                    }
+                }
                 step => {
                     to.iter_mut().zip(plane[from..].iter().step_by(step)).for_each(|(to, from)| *to = from.widen());
                 }

@@ -108,7 +108,17 @@ pub(super) fn spread<V: Value>(values: &[V], stride: usize, (left, phase): (usiz
     behind.fill(V::zero());
     match stride {
         1 => to.copy_from_slice(&values[..count]),
-        2 => to.iter_mut().zip(values.chunks(2)).for_each(|(to, two)| *to = two[0]),
+        2 => every_second(values, to),
         step => to.iter_mut().zip(values.iter().step_by(step)).for_each(|(to, from)| *to = *from),
+    }
+}
+
+/// `to[t] = values[2 t]`, in whole vectors.
+#[inline(always)]
+pub(super) fn every_second<V: Value>(values: &[V], to: &mut [V]) {
+    let (pairs, rest) = values.as_chunks::<2>();
+    to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
+    if let (Some(last), [value]) = (to.get_mut(pairs.len()), rest) {
+        *last = *value;
     }
 }

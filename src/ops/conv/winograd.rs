@@ -211,7 +211,7 @@ fn transform_windows<T: Real>(g: &Geometry, source: Source<'_, T>, panels: &[Vec
     // SAFETY: initialised numbers may be seen as numbers that need not be; only numbers are written.
     let held = unsafe { std::slice::from_raw_parts_mut(held.as_mut_ptr().cast::<MaybeUninit<T>>(), held.len()) };
     let held = Shared::new(held);
-    (0..panels.len() * pieces).into_par_iter().for_each_init(Windows::default, |scratch, task| {
+    (0..panels.len() * pieces).into_par_iter().for_each_init(Cut::default, |scratch, task| {
         let (at, piece) = (task / pieces, task % pieces);
         for channel in piece * CHANNELS..g.channels.min((piece + 1) * CHANNELS) {
             dispatch(Transform { g, source, lines: &panels[at], channel, scratch });
@@ -225,14 +225,14 @@ fn transform_windows<T: Real>(g: &Geometry, source: Source<'_, T>, panels: &[Vec
 }
 
 /// Windows of one channel before and after their transform.
-struct Windows<T> {
+struct Cut<T> {
     windows: [[Lane<T>; IN]; IN],
     half: [[Lane<T>; IN]; IN],
     line: Vec<T>,
     buffer: Vec<T>,
 }
 
-impl<T: Real> Default for Windows<T> {
+impl<T: Real> Default for Cut<T> {
     fn default() -> Self {
         let zero = [[[T::zero(); PANEL]; IN]; IN];
         Self { windows: zero, half: zero, line: Vec::new(), buffer: Vec::new() }
@@ -245,7 +245,7 @@ struct Transform<'a, T: Value> {
     source: Source<'a, T>,
     lines: &'a [Line],
     channel: usize,
-    scratch: &'a mut Windows<T>,
+    scratch: &'a mut Cut<T>,
 }
 
 impl<T: Real> Transform<'_, T> {
@@ -292,7 +292,7 @@ impl<T: Real> Kernel for Transform<'_, T> {
     #[inline(always)]
     fn run(mut self) {
         self.gather();
-        let Windows { windows, half, .. } = self.scratch;
+        let Cut { windows, half, .. } = self.scratch;
         for j in 0..IN {
             for l in 0..PANEL {
                 let column = window_row(std::array::from_fn(|i| windows[i][j][l]));
