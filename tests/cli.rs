@@ -131,8 +131,19 @@ fn a_profile_lists_every_layer_and_the_processors_measure() {
         .lines()
         .take(10)
         .fold(String::new(), |all, line| all + line.chars().take(52).collect::<String>().trim_end() + "\n");
-    let wanted = snapbox::str![[r#"
-"#]];
+    let wanted = snapbox::str![[r"
+layer                             shape    mult-adds
+conv1                      16 x 64 x 64      1769472
+conv2                      32 x 32 x 32      4718592
+conv3                      48 x 32 x 32     14155776
+conv4                      64 x 16 x 16      7077888
+conv5                      96 x 16 x 16     14155776
+conv6                       128 x 8 x 8      7077888
+mean                                128            -
+logits                               14         1792
+
+
+"]];
     snapbox::assert_data_eq!(left, wanted);
     for part in ["batch 2, ", "forward in one go", "forward, gradient", "matrix product of 1024"] {
         assert!(text.contains(part), "{part}: {text}");
