@@ -39,6 +39,9 @@ const CHANNELS: usize = 16;
 /// Rows of the result of one task.
 const PIECE: usize = 32;
 
+/// Pictures that are usually run together.
+const BATCH: usize = 4;
+
 /// The numbers of a panel of windows at one place.
 type Lane<T> = [T; PANEL];
 
@@ -95,17 +98,18 @@ impl Fast for bf16 {
 }
 
 /// Whether it is less work than the definition. In vectors of 16 products; a transform costs about as much as 40 products
-/// for every window and channel, and transformed weights, four times as many, have to be read from far.
+/// for every window and channel, and transformed weights, four times as many, have to be read from far. The batch at hand
+/// has no say: a picture's bytes must not depend on its neighbours.
 fn pays(g: &Geometry) -> bool {
     if g.kernel != (3, 3) || g.stride != 1 || g.dilation != 1 || g.groups != 1 {
         return false;
     }
     let vectors = |columns: usize| columns.div_ceil(16);
-    let (windows, pairs) = (g.batch * windows(g).0 * windows(g).1, g.channels * g.out);
+    let (windows, pairs) = (BATCH * windows(g).0 * windows(g).1, g.channels * g.out);
     let products = PRODUCTS * pairs * vectors(windows);
     let transforms = 40 * (g.channels + g.out) * windows / 4;
     let weights = PRODUCTS * pairs / 2;
-    products + transforms + weights < 9 * pairs * vectors(g.batch * g.size())
+    products + transforms + weights < 9 * pairs * vectors(BATCH * g.size())
 }
 
 /// Rows and columns of windows of one plane.
