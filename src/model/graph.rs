@@ -504,7 +504,9 @@ impl Graph {
         let node = &self.nodes[step.node];
         let (Some((product, _)), Op::Add(f)) = (step.fused, &node.op) else { return Ok(node.run(&inputs)?) };
         let product = &self.nodes[product];
-        let [x, residual] = &product.taken(&inputs)?[..] else { return Err(Error::Failure("a sum has two parts".into())) };
+        let [x, residual] = &product.taken(&inputs)?[..] else {
+            return Err(Error::Failure("a sum has two parts".into()));
+        };
         Ok(node.given(&product.op.run_with(x, residual, *f, &product.prepared)?)?)
     }
 
@@ -648,6 +650,7 @@ fn glob(pattern: &str, name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::dataset::preprocess::{Filter, Preprocess};
+    use crate::ops::Padding;
     use crate::ops::check::random;
     use crate::ops::pool::Reduce;
 
@@ -703,6 +706,22 @@ mod tests {
             [bytes(&taps[0]), bytes(&taps[1]), bytes(&gradient)]
         });
         assert_eq!(whole, parts);
+    }
+
+    #[test]
+    fn a_sum_that_is_run_with_its_convolution_is_the_same_sum() {
+        let single = |shape: &[usize], seed| random(shape, seed).to_dtype(DType::F32).unwrap();
+        let mut g = GraphBuilder::new([3, 9, 9]);
+        let conv = Conv2d { padding: Padding::Same, ..Conv2d::default() };
+        let a = g.add("a", Op::Conv2d(conv, single(&[8, 3, 3, 3], 1), single(&[8], 2)), &[0]);
+        let b = g.add("b", Op::Conv2d(conv, single(&[8, 8, 3, 3], 3), single(&[8], 4)), &[a]);
+        let c = g.add("c", Op::Add(Activation::Relu), &[b, a]);
+        let preprocess = Preprocess { size: 9, filter: Filter::Nearest, crop: None, mean: [0.0; 3], std: [1.0; 3] };
+        let g = g.finish("sum", preprocess, Vec::new(), &Device::Cpu).unwrap();
+        assert_eq!(g.steps(0, &[c]).unwrap().iter().filter(|s| s.fused.is_some()).count(), 1);
+        let x = single(&[2, 3, 9, 9], 5);
+        let [fused, apart] = [vec![c], vec![c, b]].map(|taps| g.forward(&x, &taps).unwrap().remove(0));
+        assert_eq!(crate::ops::to_vec::<f32>(&fused).unwrap(), crate::ops::to_vec::<f32>(&apart).unwrap());
     }
 
     #[test]

@@ -422,6 +422,56 @@ mod tests {
     }
 
     #[test]
+    fn single_precision_keeps_to_a_bound_forward_and_backward() {
+        for (channels, out, kernel, stride, groups, size) in [
+            (40, 32, 3, 1, 1, (17, 13)),
+            (24, 40, 1, 1, 1, (9, 11)),
+            (24, 16, 1, 2, 1, (14, 15)),
+            (16, 24, 3, 2, 1, (14, 15)),
+            (3, 16, 7, 2, 1, (31, 33)),
+            (12, 12, 5, 1, 12, (15, 15)),
+            (8, 12, 3, 1, 4, (15, 10)),
+        ] {
+            let conv =
+                Conv2d { stride, groups, padding: Padding::Same, activation: Activation::Relu6, ..Conv2d::default() };
+            let x = candle_core::Var::from_tensor(&random(&[3, channels, size.0, size.1], 1)).unwrap();
+            let (w, b) = (random(&[out, channels / groups, kernel, kernel], 2), random(&[out], 3));
+            let y = composed::force(|| conv2d(&x, &w, &b, &conv)).unwrap();
+            let (g, sum) = (random(y.dims(), 4), random(x.dims(), 5));
+            let wanted = y.mul(&g).unwrap().sum_all().unwrap().backward().unwrap();
+            let wanted = (wanted.get(&x).unwrap() + &sum).unwrap();
+            for (kind, bound) in [(DType::F64, 1e-11), (DType::F32, 3e-6)] {
+                let [x, w, b, g, sum] = [x.as_tensor(), &w, &b, &g, &sum].map(|t| t.to_dtype(kind).unwrap().detach());
+                let prepared = Arc::default();
+                let got = conv2d_prepared(&x, &w, &b, None, &conv, &prepared).unwrap();
+                let off = distance(&got.to_dtype(DType::F64).unwrap(), &y);
+                // The result decides what passes: give the exact one, so that no ReLU flips.
+                let exact = y.to_dtype(kind).unwrap();
+                let to_x = conv2d_input_gradient(x.dims(), &w, (&exact, &g), Some(&sum), &conv, &prepared).unwrap();
+                let back = distance(&to_x.unwrap().to_dtype(DType::F64).unwrap(), &wanted);
+                let scale = 1.0 + (channels * kernel * kernel / groups) as f64;
+                assert!(off < bound * scale && back < bound * scale, "{kind:?} {conv:?}: {off:e} {back:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_numbers_keep_to_a_bound() {
+        for (channels, out, kernel, stride, groups) in [(27, 16, 3, 1, 1), (24, 16, 1, 1, 1), (12, 12, 3, 2, 12)] {
+            let conv = Conv2d { stride, groups, padding: Padding::Same, ..Conv2d::default() };
+            let (x, w) = (random(&[2, channels, 9, 9], 1), random(&[out, channels / groups, kernel, kernel], 2));
+            let b = random(&[out], 3);
+            let [x, w] = [x, w].map(|t| t.to_dtype(DType::BF16).unwrap());
+            let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+            let wanted = conv2d(&wide(&x), &wide(&w), &b, &conv).unwrap();
+            let got = conv2d(&x, &w, &b.to_dtype(DType::F32).unwrap(), &conv).unwrap();
+            assert_eq!(got.dtype(), DType::BF16);
+            let largest = distance(&wanted, &wanted.zeros_like().unwrap());
+            assert!(distance(&wide(&got), &wanted) < largest / 200.0, "{conv:?}");
+        }
+    }
+
+    #[test]
     fn same_padding_puts_the_odd_row_below() {
         let conv = Conv2d { stride: 2, padding: Padding::Same, ..Conv2d::default() };
         assert_eq!(conv.pads((224, 224), (3, 3)), [0, 1, 0, 1]);
