@@ -388,7 +388,8 @@ def compare(case, folder, options):
             rounds.append(pair)
             print(f"{case.name} round {number + 1}: {pair[0]:.4f} s, {pair[1]:.4f} s", file=sys.stderr)
         peaks = [pytorch.peak(), cavern.peak()]
-    wanted, got = (np.load(t).astype(np.float64) for t in targets)
+    results = [np.load(t) for t in targets]
+    truth = exact(case, weights, source) if options.exact else None
     ratios = [p / c for p, c in rounds]
     return {
         "case": case.name,
@@ -401,11 +402,27 @@ def compare(case, folder, options):
         "ratio": statistics.median(ratios),
         "ratio_range": [min(ratios), max(ratios)],
         "peak_bytes": peaks,
-        "difference": float(np.abs(got - wanted).max() / np.abs(wanted).max()),
+        "difference": difference(results[1], results[0]),
+        "errors": [difference(r, truth) for r in results] if options.exact else [],
     }
 
 
+def exact(case, weights, source):
+    """The result in f64."""
+    model = NETWORKS[case.model]()
+    model.load_state_dict(load_tensors(weights), strict=False)
+    model.double().eval().requires_grad_(False)
+    x = torch.from_numpy(np.load(source).astype(np.float64)).requires_grad_(case.what == "gradient")
+    y = model(x)
+    return (torch.autograd.grad(y.sum(), x)[0] if case.what == "gradient" else y).numpy()
+
+
+def difference(got, wanted):
+    return float(np.abs(got.astype(np.float64) - wanted).max() / np.abs(wanted).max())
+
+
 HEAD = ["case", "PyTorch's form", "PyTorch", "cavern", "ratio", "range", "peak PyTorch", "peak cavern", "difference"]
+EXACT_HEAD = ["error PyTorch", "error cavern"]
 
 
 def row(result):
@@ -422,6 +439,7 @@ def row(result):
         f"{low:.2f}-{high:.2f}",
         *peaks,
         f"{result['difference']:.1e}",
+        *(f"{e:.1e}" for e in result["errors"]),
     ]
 
 
@@ -437,8 +455,8 @@ def show(results, options):
     print(machine(options.threads))
     print("PyTorch is the fastest of its forms. ratio = PyTorch's time / cavern's; above 1 cavern is faster.")
     print("difference: the largest between the results, relative to the largest value.\n")
-    rows = [HEAD, *map(row, results)]
-    widths = [max(len(r[i]) for r in rows) for i in range(len(HEAD))]
+    rows = [HEAD + (EXACT_HEAD if options.exact else []), *map(row, results)]
+    widths = [max(map(len, column)) for column in zip(*rows)]
     for number, cells in enumerate(rows):
         cells = [c.ljust(w) for c, w in zip(cells, widths)]
         print("| " + " | ".join(cells) + " |" if options.markdown else "  ".join(cells).rstrip())
@@ -458,6 +476,7 @@ def main():
     parser.add_argument("--list", action="store_true", help="print the cases' names")
     parser.add_argument("--bf16", action="store_true", help="the bf16 cases (PyTorch: autocast)")
     parser.add_argument("--all", action="store_true", help="tell the time of every form of PyTorch")
+    parser.add_argument("--exact", action="store_true", help="compare both results with PyTorch's in f64 too")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--runs", type=int, default=5, help="runs of each side in a round; their median counts")
     parser.add_argument("--threads", type=int, default=2)

@@ -13,15 +13,15 @@ use crate::ops::attention::{attention, attention_input_gradient};
 use crate::ops::linear::{linear_input_gradient, linear_prepared};
 use crate::ops::norm::{layer_norm, layer_norm_input_gradient};
 use crate::ops::pool::{Pool2d, global_mean, global_mean_input_gradient, pool2d, pool2d_input_gradient};
-use crate::ops::{Activation, Conv2d, Prepared, activation, conv2d_input_gradient, conv2d_prepared};
+use crate::ops::{Activation, Conv2d, Prepared, activation, conv2d_input_gradient, conv2d_prepared, memory};
 use crate::store::digest::{Digest, DigestBuilder};
 
 pub use precision::Precision;
 use precision::{Numbers, widened};
 
-/// Values of one layer that a forward pass holds at most, where that is enough for every core: 20 MB of f32. The system's
-/// allocator keeps blocks of up to 32 MB for the next layer.
-const SHARE: usize = 5 << 20;
+/// Values of one layer that a forward pass holds at most, where that is enough for every core: 16 MB of f32, so that much
+/// of a layer is still in the last cache when the next one reads it.
+const SHARE: usize = 4 << 20;
 
 /// What a node computes from its inputs.
 #[derive(Debug, Clone)]
@@ -286,6 +286,7 @@ impl GraphBuilder {
         classes: Vec<String>,
         device: &Device,
     ) -> Result<Graph> {
+        memory::keep();
         let input = [&[1], self.nodes[0].shape.as_slice()].concat();
         let mut values = vec![Tensor::zeros(input, DType::F32, device)?];
         for i in 1..self.nodes.len() {

@@ -11,6 +11,7 @@ pub mod resize;
 
 pub(crate) mod blocked;
 pub(crate) mod composed;
+pub(crate) mod memory;
 pub(crate) mod prepared;
 pub(crate) mod product;
 pub(crate) mod tile;
@@ -51,17 +52,20 @@ impl Real for f32 {
     /// To two units in the last place, without branches, so that loops of it are vectorised.
     #[inline(always)]
     fn exp(self) -> Self {
-        // e^x = 2^k e^r with |r| <= ln(2) / 2; adding and taking away 1.5 * 2^23 rounds to a whole number.
+        // e^x = 2^k e^r with |r| <= ln(2) / 2. Adding 1.5 * 2^23 rounds to a whole number, which then stands in the lowest
+        // bits.
         const ROUND: f32 = 12_582_912.0;
         // ln 2 in two parts: the first has so few digits that its product with k is exact.
         const HIGH: f32 = 355.0 / 512.0;
         const LOW: f32 = (std::f64::consts::LN_2 - 355.0 / 512.0) as f32;
-        let x = self.clamp(-87.0, 88.0);
-        let k = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+        let x = if self < -87.0 { -87.0 } else { self };
+        let x = if x > 88.0 { 88.0 } else { x };
+        let rounded = x * std::f32::consts::LOG2_E + ROUND;
+        let k = rounded - ROUND;
         let r = (x - k * HIGH) - k * LOW;
         let tail = 1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0)));
         let power = 1.0 + (r + r * r * (0.5 + r * tail));
-        power * f32::from_bits(((k as i32 + 127) << 23).cast_unsigned())
+        power * f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ mod kernel;
 use std::ops::Range;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, Var};
 use half::bf16;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -13,12 +13,10 @@ use serde::Serialize;
 use super::value::Value;
 use super::vector::dispatch;
 use super::{Real, composed, unsupported, values};
-use kernel::{Max, MaxBack, Mean, MeanBack, Means, Plane, Winners};
+use kernel::{Max, MaxBack, Mean, MeanBack, Plane, Winners};
 
 /// Planes that one task pools at least.
 const PLANES: usize = 4;
-/// Planes whose means one task takes.
-const MEANS: usize = 256;
 
 /// What a window gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,15 +65,13 @@ pub(crate) fn pool2d_input_gradient(x: &Tensor, gradient: &Tensor, pool: &Pool2d
     x.contiguous()?.apply_op2_no_bwd(&gradient.contiguous()?, &InputGradient(*pool))
 }
 
-/// Mean over all positions: `[batch, channel, height, width]` to `[batch, channel]`. A plane's values are summed in a
-/// fixed number of interleaved parts, more exactly and faster than one after the other.
+/// Mean over all positions: `[batch, channel, height, width]` to `[batch, channel]`. candle's own sum is as fast as memory
+/// here.
 ///
 /// # Errors
-/// When candle fails, or the tensor has other than four dimensions.
+/// When candle fails.
 pub fn global_mean(x: &Tensor) -> Result<Tensor> {
-    x.dims4()?;
-    let kernel = x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64);
-    if kernel { x.contiguous()?.apply_op1(GlobalMean) } else { x.flatten_from(2)?.mean(2) }
+    x.flatten_from(2)?.mean(2)
 }
 
 /// Gradient of [`global_mean`]'s input, of the given shape, from that of its result `[batch, channel]`.
@@ -160,35 +156,6 @@ impl Pool2d {
     }
 }
 
-fn means<T: Real>(x: &[T], count: usize) -> Vec<T> {
-    let mut y = vec![T::zero(); x.len() / count];
-    let parts = x.par_chunks(count * MEANS).zip(y.par_chunks_mut(MEANS));
-    parts.for_each(|(x, y)| dispatch(Means { x, count, y }));
-    y
-}
-
-struct GlobalMean;
-
-impl CustomOp1 for GlobalMean {
-    fn name(&self) -> &'static str {
-        "cavern-global-mean"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, channels, height, width) = layout.shape().dims4()?;
-        let storage = match x {
-            CpuStorage::F32(_) => CpuStorage::F32(means(values(x, layout, self.name())?, height * width)),
-            CpuStorage::F64(_) => CpuStorage::F64(means(values(x, layout, self.name())?, height * width)),
-            other => return Err(unsupported(self.name(), BackendStorage::dtype(other))),
-        };
-        Ok((storage, (batch, channels).into()))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        global_mean_input_gradient(x.dims(), gradient).map(Some)
-    }
-}
-
 impl CustomOp1 for Pool2d {
     fn name(&self) -> &'static str {
         "cavern-pool2d"
@@ -233,7 +200,7 @@ impl CustomOp2 for InputGradient {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
     use proptest::prelude::*;
 
     use super::*;
@@ -313,16 +280,6 @@ mod tests {
             let g = tied(6 * sizes.2[0] * sizes.2[1], seed ^ 1, 0.3);
             prop_assert_eq!(bits(&pool.backward(&x, &g, sizes)), bits(&naive_gradient(&x, &g, sizes, &pool)));
         }
-
-        #[test]
-        fn a_global_mean_is_a_mean(size in [1usize..12, 1usize..12], channels in 1usize..600, seed in any::<u64>()) {
-            let x = random(&[2, channels, size[0], size[1]], seed);
-            let wanted = x.flatten_from(2).unwrap().mean(2).unwrap();
-            prop_assert!(distance(&global_mean(&x).unwrap(), &wanted) < 1e-14);
-            let single = x.to_dtype(DType::F32).unwrap();
-            let got = global_mean(&single).unwrap().to_dtype(DType::F64).unwrap();
-            prop_assert!(distance(&got, &wanted) < 1e-6);
-        }
     }
 
     #[test]
@@ -333,7 +290,15 @@ mod tests {
                 gradient(&random(&[2, 2, 9, 9], 7), 1e-6, |x| pool2d(x, &pool));
             }
         }
-        gradient(&random(&[2, 3, 5, 4], 7), 1e-6, global_mean);
+    }
+
+    #[test]
+    fn the_gradient_of_a_global_mean_is_candles() {
+        let (x, g) = (Var::from_tensor(&random(&[2, 3, 5, 4], 7)).unwrap(), random(&[2, 3], 8));
+        let wanted = global_mean(&x).unwrap().mul(&g).unwrap().sum_all().unwrap().backward().unwrap();
+        let got = global_mean_input_gradient(x.dims(), &g).unwrap();
+        assert!(distance(&got, wanted.get(&x).unwrap()) < 1e-15);
+        assert!(global_mean_input_gradient(&[2, 3], &g).is_err());
     }
 
     #[test]
@@ -379,7 +344,6 @@ mod tests {
             let pool = Pool2d { reduce: Reduce::Max, kernel, stride, padding };
             assert!(pool2d(&x, &pool).unwrap_err().to_string().contains("does not fit"), "{pool:?}");
         }
-        assert!(global_mean(&random(&[2, 3], 1)).is_err());
     }
 
     #[test]

@@ -13,9 +13,6 @@ use super::Pool2d;
 use crate::ops::Real;
 use crate::ops::vector::Kernel;
 
-/// Sums that a mean over all positions runs at once: two AVX-512 registers of f32.
-const LANES: usize = 32;
-
 /// What one tap of a window's row meets.
 struct Tap {
     /// Column of the window.
@@ -236,27 +233,6 @@ impl<T: Real> Kernel for MeanBack<'_, T> {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Means of planes, each in [`LANES`] interleaved sums.
-pub(super) struct Means<'a, T> {
-    pub(super) x: &'a [T],
-    pub(super) count: usize,
-    pub(super) y: &'a mut [T],
-}
-
-impl<T: Real> Kernel for Means<'_, T> {
-    #[inline(always)]
-    fn run(self) {
-        for (x, y) in self.x.chunks_exact(self.count).zip(self.y) {
-            let mut sums = [T::zero(); LANES];
-            let blocks = x.chunks_exact(LANES);
-            let rest = blocks.remainder();
-            blocks.for_each(|block| sums.iter_mut().zip(block).for_each(|(sum, v)| *sum += *v));
-            sums.iter_mut().zip(rest).for_each(|(sum, v)| *sum += *v);
-            *y = sums.into_iter().sum::<T>() / T::of(self.count as f64);
         }
     }
 }
