@@ -17,8 +17,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use cavern::model::Graph;
-use cavern::model::zoo;
+use cavern::model::graph::Precision;
+use cavern::model::{Graph, zoo};
 use ndarray::ArrayD;
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -65,9 +65,11 @@ fn answer(graph: &mut Option<Graph>, line: &str) -> Outcome<String> {
 }
 
 fn load(model: &str, weights: &Path, precision: &str) -> Outcome<Graph> {
+    let graph = zoo::build(model, Some(weights), &Device::Cpu)?;
     match precision {
-        "f32" => Ok(zoo::build(model, Some(weights), &Device::Cpu)?),
-        other => Err(format!("precision {other} is not supported, f32 is").into()),
+        "f32" => Ok(graph),
+        "bf16" => Ok(graph.with_precision(Precision::Bf16)?),
+        other => Err(format!("precision {other} is not supported, f32 and bf16 are").into()),
     }
 }
 

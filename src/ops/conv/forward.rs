@@ -33,9 +33,12 @@ pub(super) fn forward<V: Fast>(
         if V::winograd(g, source, &|| Cow::Borrowed(w), finish, &prepared.winograd_forward, y)? {
             return Ok(());
         }
-        match V::operands(w, g.depth()) {
-            Cow::Borrowed(w) => products(g, source, w, finish, y),
-            Cow::Owned(w) => products(g, source, prepared.forward.get(|| w)?, finish, y),
+        // Numbers that are their own operands need no other form.
+        if V::DEPTH == 1 {
+            products(g, source, &V::operands(w, g.depth()), finish, y);
+        } else {
+            let form = prepared.forward.get(|| V::operands(w, g.depth()).into_owned())?;
+            products(g, source, form, finish, y);
         }
         Ok(())
     })
