@@ -148,21 +148,32 @@ pub(crate) fn relu6_of<T: Real>(x: T) -> T {
 /// The normal distribution function to 1e-7 (Abramowitz and Stegun, 7.1.26, by symmetry).
 #[inline(always)]
 pub(crate) fn normal<T: Real>(x: T) -> T {
+    normal_from(x, bell(x))
+}
+
+/// The slope of GELU: `Phi(x) + x phi(x)`, as precise.
+#[inline(always)]
+pub(crate) fn gelu_slope<T: Real>(x: T) -> T {
+    let bell = bell(x);
+    normal_from(x, bell) + x * T::of(0.398_942_280_401_432_7) * bell
+}
+
+/// `exp(-x^2 / 2)`.
+#[inline(always)]
+fn bell<T: Real>(x: T) -> T {
+    (T::of(-0.5) * x * x).exp()
+}
+
+#[inline(always)]
+fn normal_from<T: Real>(x: T, bell: T) -> T {
     let (zero, one, half) = (T::zero(), T::one(), T::of(0.5));
     let positive = x > zero;
     let z = if positive { x } else { zero - x } * T::of(std::f64::consts::FRAC_1_SQRT_2);
     let t = one / (one + T::of(0.327_591_1) * z);
     let tail = T::of(-1.453_152_027) + t * T::of(1.061_405_429);
     let series = t * (T::of(0.254_829_592) + t * (T::of(-0.284_496_736) + t * (T::of(1.421_413_741) + t * tail)));
-    let upper = half * series * (zero - z * z).exp();
+    let upper = half * series * bell;
     if positive { one - upper } else { upper }
-}
-
-/// The slope of GELU: `Phi(x) + x phi(x)`, as precise.
-#[inline(always)]
-pub(crate) fn gelu_slope<T: Real>(x: T) -> T {
-    let density = T::of(0.398_942_280_401_432_7) * (T::of(-0.5) * x * x).exp();
-    normal(x) + x * density
 }
 
 /// `max(x, 0)` with gradient 0 at 0 (candle's own has 1 there).
