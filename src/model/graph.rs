@@ -288,17 +288,19 @@ impl GraphBuilder {
     ) -> Result<Graph> {
         memory::keep();
         let input = [&[1], self.nodes[0].shape.as_slice()].concat();
-        let mut values = vec![Tensor::zeros(input, DType::F32, device)?];
+        let mut values = BTreeMap::from([(0, Tensor::zeros(input, DType::F32, device)?)]);
         for i in 1..self.nodes.len() {
             let node = &self.nodes[i];
-            let inputs: Vec<&Tensor> = node.inputs.iter().map(|j| &values[*j]).collect();
+            let inputs: Vec<&Tensor> = node.inputs.iter().filter_map(|j| values.get(j)).collect();
             let value = node.op.run(&inputs, &node.prepared).map_err(|e| {
                 let hint = "the weights may belong to another model: see `cavern ls models`";
                 Error::data(format!("layer `{}` of {name}", node.name), e.to_string(), hint)
             })?;
             let value = value.detach();
             self.nodes[i].shape = value.dims()[1..].to_vec();
-            values.push(value);
+            values.insert(i, value);
+            // What no later node takes is dropped: a large picture's layers do not all fit.
+            values.retain(|j, _| self.nodes[i + 1..].iter().any(|n| n.inputs.contains(j)));
         }
         let digest = self.digest(name)?;
         let largest = self.nodes.iter().map(|n| n.shape.iter().product::<usize>()).max().unwrap_or(1);
@@ -461,18 +463,12 @@ impl Graph {
     }
 
     fn forward_once(&self, node: usize, activation: &Tensor, taps: &[usize]) -> Result<Vec<Tensor>> {
-        let values = self.values(node, activation, taps, |values, used| _ = values.remove(&used))?;
+        let values = self.values(node, activation, taps, false)?;
         taps.iter().map(|t| Ok(widened(values.get(t).ok_or_else(|| self.unreachable(node, *t))?)?)).collect()
     }
 
-    /// The values of the nodes on the way from `node` to the taps; those that nobody needs any more go to `used`.
-    fn values(
-        &self,
-        node: usize,
-        activation: &Tensor,
-        taps: &[usize],
-        mut used: impl FnMut(&mut BTreeMap<usize, Tensor>, usize),
-    ) -> Result<BTreeMap<usize, Tensor>> {
+    /// The values of the nodes on the way from `node` to the taps: all of them, or those that stay wanted to the end.
+    fn values(&self, node: usize, activation: &Tensor, taps: &[usize], all: bool) -> Result<BTreeMap<usize, Tensor>> {
         let steps = self.steps(node, taps)?;
         let mut last_use: BTreeMap<usize, usize> = BTreeMap::new();
         for step in &steps {
@@ -483,8 +479,8 @@ impl Graph {
             let value = self.run(step, &values)?;
             values.insert(step.node, value);
             for j in self.reads(step) {
-                if last_use.get(&j) == Some(&step.node) && !taps.contains(&j) {
-                    used(&mut values, j);
+                if !all && last_use.get(&j) == Some(&step.node) && !taps.contains(&j) {
+                    values.remove(&j);
                 }
             }
         }
@@ -569,7 +565,7 @@ impl Graph {
 
     fn pull_back_once(&self, node: usize, x: &Tensor, slope: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         let steps = self.steps(0, &[node])?;
-        let mut values = self.values(0, x, &[node], |_, _| {})?;
+        let mut values = self.values(0, x, &[node], true)?;
         let z = values.get(&node).ok_or_else(|| self.unreachable(0, node))?;
         let mut gradients: BTreeMap<usize, Tensor> = BTreeMap::from([(node, slope(z)?)]);
         for step in steps.iter().rev() {
@@ -597,12 +593,7 @@ impl Graph {
             node = &self.nodes[conv];
         }
         let inputs = node.inputs.iter().filter_map(|j| values.get(j)).collect::<Vec<_>>();
-        let mut sums: Vec<Option<Tensor>> = node.inputs.iter().map(|j| gradients.remove(j)).collect();
-        if let [a, b] = node.inputs.as_slice()
-            && a == b
-        {
-            sums[1] = None;
-        }
+        let sums: Vec<Option<Tensor>> = node.inputs.iter().map(|j| gradients.remove(j)).collect();
         let parts = node.op.pull_back(&inputs, (y, &gradient), &sums, &node.prepared)?;
         for (j, part) in node.inputs.iter().zip(parts) {
             let sum = gradients.remove(j).map_or_else(|| Ok(part.clone()), |sum| sum + &part)?;

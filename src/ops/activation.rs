@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::vector::{Kernel, dispatch};
-use super::{Real, composed, with_values, written};
+use super::{Real, composed, expect_shape, with_values, written};
 
 /// A non-linearity that a convolution or linear layer applies to its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -96,6 +96,7 @@ impl Activation {
 const SHARE: usize = 16 << 10;
 
 fn passed<T: Real>(activation: Activation, at: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    expect_shape("activation: the gradient", gradient, at.dims())?;
     let to = with_values::<T, _>(at, |at| {
         with_values::<T, _>(gradient, |gradient| {
             written(at.len(), |to| {
@@ -312,5 +313,11 @@ mod tests {
     fn softmax_survives_large_values() {
         let x = Tensor::new(&[[1000f64, 1000.0, -1000.0]], &Device::Cpu).unwrap();
         assert_eq!(softmax(&x).unwrap().to_vec2::<f64>().unwrap(), [[0.5, 0.5, 0.0]]);
+    }
+
+    #[test]
+    fn a_gradient_of_another_shape_is_an_error() {
+        let (y, g) = (random(&[3], 1), random(&[2], 2));
+        assert!(Activation::Relu.pull_back(&y, &g).unwrap_err().to_string().contains("gradient"));
     }
 }

@@ -5,7 +5,7 @@ mod kernel;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor};
 
 use super::activation::softmax;
-use super::{unsupported, values, with_values};
+use super::{expect_shape, unsupported, values, with_values};
 use kernel::Sizes;
 pub(in crate::ops) use kernel::total;
 
@@ -18,7 +18,7 @@ pub(in crate::ops) use kernel::total;
 /// When the last dimension is not a multiple of `3 * heads`.
 pub fn attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
     match *qkv.dims() {
-        [_, _, width] if heads > 0 && width > 0 && width % (3 * heads) == 0 => {
+        [_, tokens, width] if tokens > 0 && heads > 0 && width > 0 && width % (3 * heads) == 0 => {
             if super::composed::wanted(qkv) {
                 return composed(qkv, heads);
             }
@@ -31,6 +31,8 @@ pub fn attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
 
 /// Gradient of `qkv` from that of the result, without candle's graph; `None` where there is no kernel.
 pub(crate) fn attention_input_gradient(qkv: &Tensor, gradient: &Tensor, heads: usize) -> Result<Option<Tensor>> {
+    let (batch, tokens, width) = qkv.dims3()?;
+    expect_shape("attention: the gradient", gradient, &[batch, tokens, width / 3])?;
     match (super::composed::wanted(qkv), qkv.dtype()) {
         (false, DType::F32 | DType::F64) => Attention { heads }.backward(qkv, gradient).map(Some),
         _ => Ok(None),
@@ -178,5 +180,12 @@ mod tests {
         assert!(message(&[1, 2, 10], 2).contains("3 * 2 * dim"));
         assert!(message(&[2, 6], 2).contains("[2, 6]"));
         assert!(message(&[1, 2, 6], 0).contains("attention"));
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_errors() {
+        let qkv = random(&[1, 4, 12], 1);
+        assert!(attention_input_gradient(&qkv, &random(&[1, 3, 4], 2), 2).is_err());
+        assert!(attention(&Tensor::zeros((1, 0, 12), DType::F32, &Device::Cpu).unwrap(), 2).is_err());
     }
 }

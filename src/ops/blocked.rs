@@ -161,6 +161,9 @@ pub(crate) fn product<V: Value>(
     sink: &impl Sink<V::Sum>,
 ) {
     let (rows, threads) = (left.rows(), rayon::current_num_threads());
+    if count == 0 {
+        return;
+    }
     let (groups, pieces) = shares(rows, left.depth, count, threads);
     (0..groups * pieces).into_par_iter().for_each_init(
         || (Panels::default(), tile()),
@@ -178,6 +181,9 @@ pub(crate) fn product<V: Value>(
 /// `sink = left * panels`, where the right side is packed already and the left is long.
 pub(crate) fn rows_product<O: Operand>(left: &Left<'_, O>, panels: View<'_, O>, sink: &impl Sink<O::Sum>) {
     let (rows, wanted) = (left.rows(), rayon::current_num_threads() * SHARES);
+    if rows == 0 {
+        return;
+    }
     let share = (rows / wanted / ROWS * ROWS).clamp(ROWS, LEAST_ROWS);
     let pieces = rows.div_ceil(share);
     let groups = wanted.div_ceil(pieces).min(panels.columns.div_ceil(PANEL));

@@ -12,7 +12,7 @@ use super::prepared::Prepared;
 use super::tile::Tile;
 use super::value::Value;
 use super::vector::{Kernel, dispatch};
-use super::{Activation, Real, composed, is_constant, with_option, with_values, written};
+use super::{Activation, Real, composed, expect_shape, is_constant, with_option, with_values, written};
 
 /// `activation(x w^T + bias)` on the last dimension: x `[..., in]`, w `[out, in]`, bias `[out]` to `[..., out]`. As in a
 /// convolution, x and w may be bf16 with the bias in f32.
@@ -59,6 +59,9 @@ pub(crate) fn linear_input_gradient(
     sum: Option<&Tensor>,
     prepared: &Prepared,
 ) -> Result<Tensor> {
+    if gradient.dim(gradient.rank() - 1)? != w.dim(0)? {
+        candle_core::bail!("linear: a gradient of {:?} does not fit weights {:?}", gradient.dims(), w.dims())
+    }
     if !composed::wanted(gradient) && is_constant(&[w, gradient]) {
         match gradient.dtype() {
             DType::F32 => return run_back::<f32>(w, gradient, sum, prepared),
@@ -116,8 +119,8 @@ fn rows<V: Value>(
     activation: Activation,
 ) -> Result<Tensor> {
     let shape = [&x.dims()[..x.rank() - 1], &[out]].concat();
-    if let Some(residual) = residual.filter(|r| r.dims() != shape) {
-        candle_core::bail!("linear: the residual is {:?}, the result {shape:?}", residual.dims())
+    if let Some(residual) = residual {
+        expect_shape("linear: the residual", residual, &shape)?;
     }
     let y = with_values::<V, _>(x, |x| {
         with_option::<V, _>(residual, |residual| {
@@ -262,5 +265,13 @@ mod tests {
         assert!(message(&[2, 4], 4).contains("[4, 5]"));
         assert!(message(&[2, 5], 1).contains("bias [out]"));
         assert!(message(&[], 4).contains("linear"));
+    }
+
+    #[test]
+    fn no_rows_and_rows_that_do_not_fit() {
+        let (w, b) = (random(&[4, 5], 1), random(&[4], 2));
+        let none = Tensor::zeros((0, 5), DType::F64, &Device::Cpu).unwrap();
+        assert_eq!(linear(&none, &w, &b, Activation::None).unwrap().dims(), [0, 4]);
+        assert!(linear_input_gradient(&w, &random(&[2, 5], 3), None, &Prepared::default()).is_err());
     }
 }

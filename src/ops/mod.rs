@@ -93,6 +93,14 @@ pub(crate) fn values<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout,
     Ok(&storage.as_slice::<T>()?[start..end])
 }
 
+/// Refuses a tensor of another shape: kernels write no more than what their operands have.
+pub(crate) fn expect_shape(what: &str, tensor: &Tensor, wanted: &[usize]) -> Result<()> {
+    if tensor.dims() == wanted {
+        return Ok(());
+    }
+    candle_core::bail!("{what} is {:?}, wanted {wanted:?}", tensor.dims())
+}
+
 /// Whether nothing here needs a gradient of candle's.
 pub(crate) fn is_constant(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|t| !t.track_op())

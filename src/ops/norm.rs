@@ -12,13 +12,16 @@ use rayon::prelude::*;
 use super::attention::total;
 use super::value::Value;
 use super::vector::{Kernel, dispatch};
-use super::{Real, composed, is_constant, with_values, written};
+use super::{Real, composed, expect_shape, is_constant, with_values, written};
 
 /// Layer norm over the last dimension: `(x - mean) / sqrt(variance + epsilon) * weight + bias`.
 ///
 /// # Errors
 /// When candle fails.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
+    let width = &x.dims()[x.rank() - 1..];
+    expect_shape("layer norm: the weight", weight, width)?;
+    expect_shape("layer norm: the bias", bias, width)?;
     if !composed::wanted(x) && is_constant(&[x, weight, bias]) {
         match x.dtype() {
             DType::F32 => return run::<f32>(x, weight, bias, epsilon),
@@ -41,6 +44,8 @@ pub(crate) fn layer_norm_input_gradient(
     epsilon: f64,
     gradient: &Tensor,
 ) -> Result<Option<Tensor>> {
+    expect_shape("layer norm: the weight", weight, &x.dims()[x.rank() - 1..])?;
+    expect_shape("layer norm: the gradient", gradient, x.dims())?;
     match (composed::wanted(x), x.dtype()) {
         (false, DType::F32) => run_back::<f32>(x, weight, epsilon, gradient).map(Some),
         (false, DType::F64) => run_back::<f64>(x, weight, epsilon, gradient).map(Some),
@@ -52,7 +57,7 @@ pub(crate) fn layer_norm_input_gradient(
 const ROWS: usize = 16;
 
 fn run<V: Value>(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
-    let width = x.dim(x.rank() - 1)?;
+    let width = x.dim(x.rank() - 1)?.max(1);
     let y = with_values::<V, _>(x, |x| {
         with_values::<V::Sum, _>(weight, |weight| {
             with_values::<V::Sum, _>(bias, |bias| {
@@ -69,7 +74,7 @@ fn run<V: Value>(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Re
 }
 
 fn run_back<T: Real>(x: &Tensor, weight: &Tensor, epsilon: f64, gradient: &Tensor) -> Result<Tensor> {
-    let width = x.dim(x.rank() - 1)?;
+    let width = x.dim(x.rank() - 1)?.max(1);
     let to = with_values::<T, _>(x, |x| {
         with_values::<T, _>(weight, |weight| {
             with_values::<T, _>(gradient, |gradient| {
@@ -252,5 +257,13 @@ mod tests {
         let plain = norm(3).apply(&conv2d(&x, &w, &zero, &Conv2d::default()).unwrap()).unwrap();
         let (w, b) = norm(3).fold(&w).unwrap();
         assert!(distance(&plain, &conv2d(&x, &w, &b, &Conv2d::default()).unwrap()) < 1e-12);
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_errors() {
+        let (x, w) = (random(&[2, 6], 1), random(&[6], 2));
+        assert!(layer_norm(&x, &random(&[5], 3), &w, 1e-5).unwrap_err().to_string().contains("weight"));
+        assert!(layer_norm(&x, &w, &random(&[7], 3), 1e-5).unwrap_err().to_string().contains("bias"));
+        assert!(layer_norm_input_gradient(&x, &w, 1e-5, &random(&[1, 6], 3)).is_err());
     }
 }

@@ -1,7 +1,5 @@
 //! Matrix products of slices: gemm with its bounds checked.
 
-use std::mem::MaybeUninit;
-
 use super::Real;
 
 /// A matrix in memory.
@@ -39,18 +37,6 @@ impl<'a, T> Matrix<'a, T> {
 
 /// `out = left right`, `out` row-major with rows `stride` apart; on the calling thread alone.
 pub(crate) fn multiply<T: Real>(left: &Matrix<'_, T>, right: &Matrix<'_, T>, out: &mut [T], stride: usize) {
-    // SAFETY: initialised values may be viewed as values that need not be; the product writes none that are not.
-    let out = unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast(), out.len()) };
-    multiply_new(left, right, out, stride);
-}
-
-/// The same into memory that need not be initialised; afterwards `left.rows` rows of `right.columns` values are.
-pub(crate) fn multiply_new<T: Real>(
-    left: &Matrix<'_, T>,
-    right: &Matrix<'_, T>,
-    out: &mut [MaybeUninit<T>],
-    stride: usize,
-) {
     let (m, n, k) = (left.rows, right.columns, left.columns);
     assert!(left.fits() && right.fits() && k == right.rows && k > 0, "matrix product: sizes do not fit");
     assert!(m == 0 || n == 0 || (m - 1) * stride + n <= out.len(), "matrix product: the result does not fit");
@@ -62,7 +48,7 @@ pub(crate) fn multiply_new<T: Real>(
             m,
             n,
             k,
-            out.as_mut_ptr().cast::<T>(),
+            out.as_mut_ptr(),
             1,
             stride as isize,
             false,

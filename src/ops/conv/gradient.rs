@@ -110,7 +110,7 @@ fn depthwise_planes<T: Real>(
 
 /// Adds the columns `w^T gradient` back to the windows they stand for; `w` is that of [`transposed`].
 fn folded<T: Real>(g: &Geometry, source: Source<'_, T>, w: &[T], sum: Option<&[T]>, x: &mut [MaybeUninit<T>]) {
-    let pieces = PIECES.div_ceil(g.batch * g.groups).min(g.channels);
+    let pieces = PIECES.div_ceil((g.batch * g.groups).max(1)).min(g.channels);
     let share = g.channels.div_ceil(pieces);
     x.par_chunks_exact_mut(g.channels * g.input_size()).enumerate().for_each(|(i, x)| {
         let (image, group) = (i / g.groups, i % g.groups);

@@ -22,7 +22,9 @@ use serde::Serialize;
 use self::finish::Finish;
 use self::winograd::Fast;
 use super::prepared::Prepared;
-use super::{Activation, Real, composed, is_constant, to_vec, unsupported, values, with_option, with_values};
+use super::{
+    Activation, Real, composed, expect_shape, is_constant, to_vec, unsupported, values, with_option, with_values,
+};
 
 /// Zeros around the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -178,6 +180,7 @@ pub(crate) fn conv2d_prepared(
     prepared: &Arc<Prepared>,
 ) -> Result<Tensor> {
     let geometry = conv.geometry(x.dims(), w.dims())?;
+    expect_shape("conv2d: the bias", bias, &w.dims()[..1])?;
     if !conv.activation.fuses() || (residual.is_some() && (composed::wanted(x) || !is_constant(&[x, w, bias]))) {
         let y = conv2d_prepared(x, w, bias, None, &Conv2d { activation: Activation::None, ..*conv }, prepared)?;
         return conv.activation.apply(&residual.map_or_else(|| Ok(y.clone()), |r| y.add(r))?);
@@ -208,6 +211,14 @@ pub(crate) fn conv2d_input_gradient(
     prepared: &Prepared,
 ) -> Result<Option<Tensor>> {
     let geometry = conv.geometry(input, w.dims())?;
+    expect_shape("conv2d: the result", y, &geometry.shape())?;
+    expect_shape("conv2d: the gradient", gradient, &geometry.shape())?;
+    if let Some(sum) = sum {
+        expect_shape("conv2d: the gradient's other part", sum, input)?;
+    }
+    // Weights in training change: forms of them are not to be kept.
+    let fresh = Prepared::default();
+    let prepared = if w.track_op() { &fresh } else { prepared };
     match (!composed::wanted(y) && conv.activation.fuses(), y.dtype()) {
         (true, DType::F32) => to_input::<f32>(conv, &geometry, w, (y, gradient), sum, prepared).map(Some),
         (true, DType::F64) => to_input::<f64>(conv, &geometry, w, (y, gradient), sum, prepared).map(Some),
@@ -223,8 +234,8 @@ fn run<V: Fast>(
     prepared: &Prepared,
 ) -> Result<Tensor> {
     let residual = residual.map(Tensor::contiguous).transpose()?;
-    if let Some(residual) = residual.as_ref().filter(|r| r.dims() != g.shape()) {
-        candle_core::bail!("conv2d: the residual is {:?}, the result {:?}", residual.dims(), g.shape())
+    if let Some(residual) = &residual {
+        expect_shape("conv2d: the residual", residual, &g.shape())?;
     }
     let y = with_values::<V, _>(x, |x| {
         with_values::<V, _>(w, |w| {
@@ -497,9 +508,44 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_batch_has_an_empty_result() {
+        for (groups, stride, kernel) in [(1, 1, 1), (1, 1, 3), (1, 2, 3), (8, 1, 3)] {
+            let conv = Conv2d { groups, stride, padding: Padding::Same, ..Conv2d::default() };
+            let x = Tensor::zeros((0, 8, 9, 9), DType::F32, &Device::Cpu).unwrap();
+            let w = random(&[8, 8 / groups, kernel, kernel], 1).to_dtype(DType::F32).unwrap();
+            let y = conv2d(&x, &w, &Tensor::zeros(8, DType::F32, &Device::Cpu).unwrap(), &conv).unwrap();
+            assert_eq!(y.dim(0).unwrap(), 0);
+            let to_x = conv2d_input_gradient(x.dims(), &w, (&y, &y), None, &conv, &Prepared::default()).unwrap();
+            assert_eq!(to_x.unwrap().dims(), x.dims());
+        }
+    }
+
+    #[test]
+    fn weights_in_training_leave_no_form_behind() {
+        let w = candle_core::Var::from_tensor(&random(&[4, 3, 3, 3], 1)).unwrap();
+        let (x, prepared) = (random(&[1, 3, 5, 5], 2), Arc::default());
+        let back = || {
+            let conv = Conv2d::default();
+            let y = conv2d(&x, &w, &random(&[4], 3), &conv).unwrap().detach();
+            conv2d_input_gradient(x.dims(), &w, (&y, &y.ones_like().unwrap()), None, &conv, &prepared).unwrap().unwrap()
+        };
+        let before = back();
+        w.set(&(w.as_tensor() * 2.0).unwrap()).unwrap();
+        assert!(distance(&back(), &(before * 2.0).unwrap()) < 1e-12);
+    }
+
+    #[test]
     fn shapes_that_do_not_fit_are_errors() {
         let (x, b) = (random(&[1, 3, 4, 4], 1), random(&[2], 2));
         assert!(conv2d(&x, &random(&[2, 4, 1, 1], 3), &b, &Conv2d::default()).is_err());
         assert!(conv2d(&x, &random(&[2, 3, 5, 5], 3), &b, &Conv2d::default()).is_err());
+        let (w, conv, prepared) = (random(&[2, 3, 1, 1], 3), Conv2d::default(), Arc::default());
+        let message = |r: Result<Tensor>| r.unwrap_err().to_string();
+        assert!(message(conv2d(&x, &w, &random(&[3], 2), &conv)).contains("bias"));
+        let residual = conv2d_prepared(&x, &w, &b, Some(&random(&[1, 2, 4, 3], 4)), &conv, &prepared);
+        assert!(message(residual).contains("residual"));
+        let (y, short) = (random(&[1, 2, 4, 4], 5), random(&[1, 2, 3, 4], 6));
+        let back = |y: &Tensor, g: &Tensor, sum| conv2d_input_gradient(x.dims(), &w, (y, g), sum, &conv, &prepared);
+        assert!(back(&y, &short, None).is_err() && back(&short, &y, None).is_err() && back(&y, &y, Some(&y)).is_err());
     }
 }

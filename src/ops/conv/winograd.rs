@@ -44,15 +44,18 @@ type Lane<T> = [T; PANEL];
 
 /// Values whose convolutions may go by Winograd's algorithm.
 pub(crate) trait Fast: Value {
-    /// Computes `finish(source * weights)`, or returns false where another way is better.
+    /// Computes `finish(source * weights)`, or returns false where another way is better: for short numbers always, which
+    /// would not survive the transforms.
     fn winograd<'w>(
-        g: &Geometry,
-        source: Source<'_, Self>,
-        weights: &dyn Fn() -> Cow<'w, [Self]>,
-        finish: &Finish<'_, Self>,
-        form: &Form,
-        y: &mut [MaybeUninit<Self>],
-    ) -> Result<bool>;
+        _: &Geometry,
+        _: Source<'_, Self>,
+        _: &dyn Fn() -> Cow<'w, [Self]>,
+        _: &Finish<'_, Self>,
+        _: &Form,
+        _: &mut [MaybeUninit<Self>],
+    ) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 macro_rules! fast {
@@ -80,19 +83,7 @@ macro_rules! fast {
 fast!(f32);
 fast!(f64);
 
-/// Short numbers would not survive the transforms.
-impl Fast for bf16 {
-    fn winograd<'w>(
-        _: &Geometry,
-        _: Source<'_, Self>,
-        _: &dyn Fn() -> Cow<'w, [Self]>,
-        _: &Finish<'_, Self>,
-        _: &Form,
-        _: &mut [MaybeUninit<Self>],
-    ) -> Result<bool> {
-        Ok(false)
-    }
-}
+impl Fast for bf16 {}
 
 /// Whether it is less work than the definition. In vectors of 16 products; a transform costs about as much as 60 products
 /// for every window and channel, and transformed weights, four times as many, have to be read from far. It is
@@ -187,24 +178,18 @@ fn convolve<T: Real>(
             .map(|p| lines(p * PANEL..all.min((p + 1) * PANEL), (rows, columns)))
             .collect();
         transform_windows(g, source, &panels, &mut held);
-        let pieces = g.out.div_ceil(PIECE);
+        let (pieces, size) = (g.out.div_ceil(PIECE), PRODUCTS * g.channels * PANEL);
         (0..panels.len() * pieces).into_par_iter().for_each_init(Scratch::default, |scratch, task| {
             let (panel, piece) = (task / pieces, task % pieces);
             let out = piece * PIECE..g.out.min((piece + 1) * PIECE);
-            let held = Held { values: &held, panels: panels.len(), panel };
-            multiply(g, &held, &panels[panel], weights, out.clone(), &mut scratch.products);
+            let windows = &held[panel * size..][..size];
+            multiply(g, windows, &panels[panel], weights, out.clone(), &mut scratch.products);
             dispatch(Results { g, lines: &panels[panel], out, scratch, finish, y: &y });
         });
     }
 }
 
-/// Transformed windows `[panel, product, channel, PANEL]`, and the panel in question.
-struct Held<'a, T> {
-    values: &'a [T],
-    panels: usize,
-    panel: usize,
-}
-
+/// Fills `held` with transformed windows, `[panel, product, channel, PANEL]`.
 fn transform_windows<T: Real>(g: &Geometry, source: Source<'_, T>, panels: &[Vec<Line>], held: &mut Vec<T>) {
     let panel = PRODUCTS * g.channels * PANEL;
     held.resize(panels.len() * panel, T::zero());
@@ -329,10 +314,10 @@ impl<T: Real> Default for Scratch<T> {
     }
 }
 
-/// The 36 products of one panel with the weights of some channels.
+/// The 36 products of one panel's windows with the weights of some channels.
 fn multiply<T: Real>(
     g: &Geometry,
-    held: &Held<'_, T>,
+    windows: &[T],
     lines: &[Line],
     weights: &[T],
     out: std::ops::Range<usize>,
@@ -341,9 +326,8 @@ fn multiply<T: Real>(
     let count = lines.last().map_or(0, |l| l.column + l.count);
     products.resize(out.len() * PRODUCTS, [T::zero(); PANEL]);
     let mut sums: Tile<T> = tile();
-    debug_assert!(held.panel < held.panels);
     for i in 0..PRODUCTS {
-        let panel = &held.values[(held.panel * PRODUCTS + i) * g.channels * PANEL..][..g.channels * PANEL];
+        let panel = &windows[i * g.channels * PANEL..][..g.channels * PANEL];
         for row in out.clone().step_by(ROWS) {
             let rows = ROWS.min(out.end - row);
             let left = &weights[(i * g.out + row) * g.channels..];
