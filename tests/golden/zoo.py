@@ -11,6 +11,7 @@ deviations up or down (`OFFSET`), in pairs, and channels of a pair have opposite
 the shifts add cancels. Norms within a block are small: a stage's sum hardly grows.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benches"))
+from vit import Vit
 
 SAMPLES = 3001
 OFFSET = 16.0
@@ -73,59 +77,6 @@ def margins(model):
         if isinstance(module, nn.MaxPool2d):
             module.register_forward_pre_hook(pool)
     return least
-
-
-class LayerScale(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(width))
-
-    def forward(self, x):
-        return x * self.gamma
-
-
-class Attention(nn.Module):
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads = heads
-        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.inner = nn.Identity()
-
-    def forward(self, x):
-        b, t, c = x.shape
-        q, k, v = self.qkv(x).reshape(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        x = self.inner(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, t, c))
-        return self.proj(x)
-
-
-class Block(nn.Module):
-    def __init__(self, width, heads):
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
-        self.ls1, self.ls2 = LayerScale(width), LayerScale(width)
-        self.attn = Attention(width, heads)
-        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
-
-    def forward(self, x):
-        x = x + self.ls1(self.attn(self.norm1(x)))
-        return x + self.ls2(self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x)))))
-
-
-class Vit(nn.Module):
-    """A ViT with DINOv2's parameter names; its result is the class token after the last norm."""
-
-    def __init__(self, width=384, depth=12, heads=6, patch=14, side=16):
-        super().__init__()
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + side * side, width))
-        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, patch, patch)})
-        self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)])
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-
-    def forward(self, x):
-        x = self.patch_embed["proj"](x).flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1) + self.pos_embed
-        return self.norm(self.blocks(x))[:, 0]
 
 
 def make(name, model, layers):

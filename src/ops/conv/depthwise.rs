@@ -11,6 +11,7 @@ use std::mem::MaybeUninit;
 
 use super::Geometry;
 use super::finish::Finish;
+use super::windows::every;
 use crate::ops::Real;
 use crate::ops::value::Value;
 use crate::ops::vector::{Kernel, dispatch};
@@ -179,20 +180,7 @@ fn fill<V: Value>(p: &Plane, plane: &[V], padded: &mut [V::Sum]) {
     for (row, column) in (0..p.stride * p.stride).map(|i| (i / p.stride, i % p.stride)) {
         let padded = &mut padded[p.phase(row, column)..];
         for (from, to, count) in p.runs((row, column)) {
-            let to = &mut padded[to..to + count];
-            match p.stride {
-                1 => to.iter_mut().zip(&plane[from..from + count]).for_each(|(to, from)| *to = from.widen()),
-                2 => {
-                    let (pairs, rest) = plane[from..].as_chunks::<2>();
-                    to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0].widen());
-                    if let (Some(last), [value]) = (to.get_mut(pairs.len()), rest) {
-                        *last = value.widen();
-                    }
-                }
-                step => {
-                    to.iter_mut().zip(plane[from..].iter().step_by(step)).for_each(|(to, from)| *to = from.widen());
-                }
-            }
+            every(&plane[from..], p.stride, &mut padded[to..to + count], V::widen);
         }
     }
 }

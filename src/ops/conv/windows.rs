@@ -106,19 +106,21 @@ pub(super) fn spread<V: Value>(values: &[V], stride: usize, (left, phase): (usiz
     let count = values.len().div_ceil(stride).min(to.len());
     let (to, behind) = to.split_at_mut(count);
     behind.fill(V::zero());
-    match stride {
-        1 => to.copy_from_slice(&values[..count]),
-        2 => every_second(values, to),
-        step => to.iter_mut().zip(values.iter().step_by(step)).for_each(|(to, from)| *to = *from),
-    }
+    every(values, stride, to, |v| v);
 }
 
-/// `to[t] = values[2 t]`, in whole vectors.
+/// `to[t] = f(values[t * stride])` as far as both go; pairs are taken apart in whole vectors.
 #[inline(always)]
-pub(super) fn every_second<V: Value>(values: &[V], to: &mut [V]) {
-    let (pairs, rest) = values.as_chunks::<2>();
-    to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
-    if let (Some(last), [value]) = (to.get_mut(pairs.len()), rest) {
-        *last = *value;
+pub(super) fn every<V: Copy, T>(values: &[V], stride: usize, to: &mut [T], f: impl Fn(V) -> T) {
+    match stride {
+        1 => to.iter_mut().zip(values).for_each(|(to, v)| *to = f(*v)),
+        2 => {
+            let (pairs, rest) = values.as_chunks::<2>();
+            to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = f(pair[0]));
+            if let (Some(last), [value]) = (to.get_mut(pairs.len()), rest) {
+                *last = f(*value);
+            }
+        }
+        step => to.iter_mut().zip(values.iter().step_by(step)).for_each(|(to, v)| *to = f(*v)),
     }
 }
