@@ -1,0 +1,160 @@
+//! Gradients with respect to a network's input, without candle's graph.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::{Tensor, Var};
+
+use super::{Graph, Op, Precision, Step};
+use crate::error::{Error, Result};
+use crate::ops::attention::attention_input_gradient;
+use crate::ops::linear::{linear_input_gradient, linear_prepared};
+use crate::ops::norm::layer_norm_input_gradient;
+use crate::ops::pool::{global_mean_input_gradient, pool2d_input_gradient};
+use crate::ops::{Activation, Prepared, conv2d_input_gradient};
+
+impl Op {
+    /// Gradients of the inputs from that of the result y; `sums` is what the inputs' other users have passed, and a part
+    /// of the gradients. What has no short form is run again with candle's graph.
+    pub(super) fn pull_back(
+        &self,
+        inputs: &[&Tensor],
+        (y, gradient): (&Tensor, &Tensor),
+        sums: &[Option<Tensor>],
+        prepared: &Arc<Prepared>,
+    ) -> candle_core::Result<Vec<Tensor>> {
+        match (self, inputs, sums) {
+            (Self::Conv2d(conv, w, _), [x], [sum]) => {
+                let parts = (y, gradient);
+                if let Some(to_x) = conv2d_input_gradient(x.dims(), w, parts, sum.as_ref(), conv, prepared)? {
+                    return Ok(vec![to_x]);
+                }
+            }
+            (Self::Linear(f, w, b), [x], [sum]) => {
+                let gradient = match f.pull_back(y, gradient)? {
+                    Some(gradient) => gradient,
+                    None => f.pull_back_from(&linear_prepared(x, w, b, None, Activation::None, prepared)?, gradient)?,
+                };
+                return Ok(vec![linear_input_gradient(w, &gradient, sum.as_ref(), prepared)?]);
+            }
+            _ => {}
+        }
+        let parts = match self.short_pull_back(inputs, y, gradient)? {
+            Some(parts) => parts,
+            None => self.long_pull_back(inputs, gradient, prepared)?,
+        };
+        parts.into_iter().zip(sums).map(|(part, sum)| sum.as_ref().map_or(Ok(part.clone()), |s| s + part)).collect()
+    }
+
+    fn short_pull_back(
+        &self,
+        inputs: &[&Tensor],
+        y: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<Option<Vec<Tensor>>> {
+        let one = |x: Tensor| Some(vec![x]);
+        Ok(match (self, inputs) {
+            (Self::Add(f), [_, _]) => f.pull_back(y, gradient)?.map(|g| vec![g.clone(), g]),
+            (Self::Activation(f), [x]) => {
+                one(f.pull_back(y, gradient)?.map_or_else(|| f.pull_back_from(x, gradient), Ok)?)
+            }
+            (Self::Pool2d(pool), [x]) => one(pool2d_input_gradient(x, gradient, pool)?),
+            (Self::GlobalMean, [x]) => one(global_mean_input_gradient(x.dims(), gradient)?),
+            (Self::LayerNorm { weight, epsilon, .. }, [x]) => {
+                layer_norm_input_gradient(x, weight, *epsilon, gradient)?.and_then(one)
+            }
+            (Self::Attention { heads }, [x]) => attention_input_gradient(x, gradient, *heads)?.and_then(one),
+            (Self::Tokens { .. }, [x]) => {
+                let patches = gradient.narrow(1, 1, gradient.dim(1)? - 1)?.transpose(1, 2)?;
+                one(patches.contiguous()?.reshape(x.dims())?)
+            }
+            (Self::Token(i), [x]) => {
+                let behind = x.dim(1)? - 1 - i;
+                one(gradient.unsqueeze(1)?.pad_with_zeros(1, *i, behind)?)
+            }
+            _ => None,
+        })
+    }
+
+    fn long_pull_back(
+        &self,
+        inputs: &[&Tensor],
+        gradient: &Tensor,
+        prepared: &Arc<Prepared>,
+    ) -> candle_core::Result<Vec<Tensor>> {
+        let inputs = inputs.iter().map(|x| Var::from_tensor(&x.detach())).collect::<candle_core::Result<Vec<Var>>>()?;
+        let y = self.run(&inputs.iter().map(Var::as_tensor).collect::<Vec<_>>(), prepared)?;
+        let gradients = y.mul(&gradient.detach())?.sum_all()?.backward()?;
+        let of = |x: &Var| gradients.get(x).map_or_else(|| x.zeros_like(), |g| Ok(g.detach()));
+        inputs.iter().map(of).collect()
+    }
+}
+
+impl Graph {
+    /// Gradient with respect to x `[batch, channel, height, width]` of the sum of `<slope, z>`, where z is the activation
+    /// of `node` and its `slope(first, z)` is held fixed. The batch is worked through a few pictures at a time: z are those
+    /// of the pictures from `first` on. Cheaper than candle's graph of [`Graph::forward`]: only x has a gradient, and
+    /// activations are dropped on the way back.
+    ///
+    /// # Errors
+    /// When the input does not fit, `slope` fails, or the network is in bf16.
+    pub fn pull_back(
+        &self,
+        node: usize,
+        x: &Tensor,
+        mut slope: impl FnMut(usize, &Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        if self.precision != Precision::F32 {
+            return Err(Error::Failure("a network in bf16 has no gradients: take the one in f32".into()));
+        }
+        // All layers of a part are held at once: fewer pictures fill the same memory.
+        let (x, share) = (x.detach(), (self.share / 4).max(rayon::current_num_threads()));
+        let batch = x.dim(0)?;
+        let share = batch.div_ceil(batch.div_ceil(share).max(1)).max(1);
+        let parts = (0..batch).step_by(share).map(|first| {
+            let part = x.narrow(0, first, share.min(batch - first))?.contiguous()?;
+            self.pull_back_once(node, &part, |z| slope(first, z))
+        });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        Ok(if parts.len() == 1 { parts[0].clone() } else { Tensor::cat(&parts, 0)? })
+    }
+
+    fn pull_back_once(&self, node: usize, x: &Tensor, slope: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let steps = self.steps(0, &[node])?;
+        let mut values = self.values(0, x, &[node], true)?;
+        let z = values.get(&node).ok_or_else(|| self.unreachable(0, node))?;
+        let mut gradients: BTreeMap<usize, Tensor> = BTreeMap::from([(node, slope(z)?)]);
+        for step in steps.iter().rev() {
+            // A node's gradient is whole when its turn comes: every user of it stands behind it.
+            let (Some(gradient), Some(y)) = (gradients.remove(&step.node), values.remove(&step.node)) else { continue };
+            self.pull_back_step(step, &values, (&y, &gradient), &mut gradients)?;
+        }
+        gradients.remove(&0).ok_or_else(|| self.unreachable(0, node))
+    }
+
+    /// Adds to the gradients of what a step read.
+    fn pull_back_step(
+        &self,
+        step: &Step,
+        values: &BTreeMap<usize, Tensor>,
+        (y, gradient): (&Tensor, &Tensor),
+        gradients: &mut BTreeMap<usize, Tensor>,
+    ) -> Result<()> {
+        let mut node = &self.nodes[step.node];
+        let mut gradient = gradient.clone();
+        if let (Some((conv, residual)), Op::Add(f)) = (step.fused, &node.op) {
+            gradient = f.pull_back(y, &gradient)?.ok_or_else(|| Error::Failure("the sum is not fused".into()))?;
+            let sum = gradients.remove(&residual).map_or_else(|| Ok(gradient.clone()), |sum| sum + &gradient)?;
+            gradients.insert(residual, sum);
+            node = &self.nodes[conv];
+        }
+        let inputs = node.inputs.iter().filter_map(|j| values.get(j)).collect::<Vec<_>>();
+        let sums: Vec<Option<Tensor>> = node.inputs.iter().map(|j| gradients.remove(j)).collect();
+        let parts = node.op.pull_back(&inputs, (y, &gradient), &sums, &node.prepared)?;
+        for (j, part) in node.inputs.iter().zip(parts) {
+            let sum = gradients.remove(j).map_or_else(|| Ok(part.clone()), |sum| sum + &part)?;
+            gradients.insert(*j, sum);
+        }
+        Ok(())
+    }
+}
