@@ -130,7 +130,7 @@ impl Conv2d {
         }
     }
 
-    fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {
+    pub(crate) fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {
         let (&[batch, all_channels, height, width], &[out, channels, kh, kw]) = (x, w) else {
             candle_core::bail!(
                 "conv2d: wanted x [batch, channel, height, width] and w [out, in, kh, kw], got {x:?}, {w:?}"

@@ -1,11 +1,22 @@
-//! The gradients of a convolution's weights and bias, for training: products of the gradient with unfolded windows.
+//! The gradients of a convolution's weights and bias, for training.
+//!
+//! One tap's gradient is a product of planes: `sum over positions of gradient[out] x[channel]`, x moved by the tap. Planes
+//! of x are padded once, and taken apart by row and column modulo the stride: there every tap reads runs of them as they
+//! lie. The gradient, transposed, is the panel; it keeps the padded planes' pitch, with zeros where rows of x end.
 
 use rayon::prelude::*;
 
 use super::windows::spread;
 use super::{Geometry, depthwise};
 use crate::ops::Real;
-use crate::ops::product::{Matrix, multiply};
+use crate::ops::blocked::tile;
+use crate::ops::tile::{PANEL, ROWS, Tile};
+use crate::ops::vector::{Kernel, dispatch};
+
+/// Parts a batch is cut into, each with a sum of its own. They follow from the batch alone.
+const PARTS: usize = 16;
+/// Positions of a panel that is multiplied at once: with the rows on the left they fill half of the nearest cache.
+const DEPTH: usize = 128;
 
 /// `[out]`.
 pub(super) fn bias_gradient<T: Real>(g: &Geometry, gradient: &[T]) -> Vec<T> {
@@ -17,56 +28,189 @@ pub(super) fn bias_gradient<T: Real>(g: &Geometry, gradient: &[T]) -> Vec<T> {
     sums
 }
 
-/// `[out, in / groups, kh, kw]`.
+/// `[out, in / groups, kh, kw]`. Parts are added in their order: the same bytes for any number of threads.
 pub(super) fn weight_gradient<T: Real>(g: &Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
-    // One partial sum an image, added in the images' order: the same bytes for any number of threads.
-    let images = x.par_chunks_exact(g.all_channels * g.input_size());
-    let images = images.zip(gradient.par_chunks_exact(g.groups * g.out * g.size()));
-    let parts: Vec<Vec<T>> = images.map(|(x, gradient)| image_gradient(g, x, gradient)).collect();
+    let images = g.batch.div_ceil(PARTS).max(1);
+    let (input, output) = (g.all_channels * g.input_size(), g.groups * g.out * g.size());
+    let parts = x.par_chunks(images * input).zip(gradient.par_chunks(images * output));
+    let part = |(x, gradient): (&[T], &[T])| {
+        if g.is_depthwise() { depthwise_part(g, x, gradient) } else { part(g, x, gradient) }
+    };
     let mut total = vec![T::zero(); g.groups * g.out * g.depth()];
-    for part in parts {
+    for part in parts.map(part).collect::<Vec<_>>() {
         total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
     }
     total
 }
 
-fn image_gradient<T: Real>(g: &Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
-    let (size, depth) = (g.size(), g.depth());
-    let mut w = vec![T::zero(); g.groups * g.out * depth];
-    if g.is_depthwise() {
-        let plane = depthwise::Plane::of(g);
-        let mut scratch = depthwise::Scratch::forward(&plane);
-        let planes = x.chunks_exact(g.input_size()).zip(gradient.chunks_exact(size));
-        for ((x, gradient), w) in planes.zip(w.chunks_exact_mut(depth)) {
-            depthwise::backward_kernel(&plane, x, gradient, &mut scratch, w);
-        }
-        return w;
-    }
-    let mut windows = Vec::new();
-    for (group, w) in w.chunks_exact_mut(g.out * depth).enumerate() {
-        unfold(g, &x[group * g.channels * g.input_size()..][..g.channels * g.input_size()], &mut windows);
-        let gradient = Matrix::new(&gradient[group * g.out * size..][..g.out * size], g.out, size);
-        multiply(&gradient, &Matrix::new(&windows, depth, size).transposed(), w, depth);
+fn depthwise_part<T: Real>(g: &Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
+    let plane = depthwise::Plane::of(g);
+    let mut scratch = depthwise::Scratch::forward(&plane);
+    let mut w = vec![T::zero(); g.groups * g.taps()];
+    let planes = x.chunks_exact(g.input_size()).zip(gradient.chunks_exact(g.size()));
+    for (i, (x, gradient)) in planes.enumerate() {
+        let w = &mut w[i % g.groups * g.taps()..][..g.taps()];
+        depthwise::backward_kernel(&plane, x, gradient, &mut scratch, w);
     }
     w
 }
 
-/// The windows of one image's channels as columns: `[channel * kh * kw, rows * width]`.
-fn unfold<T: Real>(g: &Geometry, x: &[T], out: &mut Vec<T>) {
-    let (width, rows) = (g.output.1, g.output.0);
-    out.clear();
-    out.resize(g.depth() * g.size(), T::zero());
-    let mut padded = vec![T::zero(); g.stride * width + g.kernel.1 * g.dilation];
-    for (k, out) in out.chunks_exact_mut(g.size()).enumerate() {
-        let (channel, i, j) = (k / g.taps(), k % g.taps() / g.kernel.1, k % g.kernel.1);
-        for (y, out) in (0..rows).zip(out.chunks_exact_mut(width)) {
-            let row = (y * g.stride + i * g.dilation).wrapping_sub(g.top);
-            if row < g.input.0 {
-                let line = &x[(channel * g.input.0 + row) * g.input.1..][..g.input.1];
-                spread(line, 1, (g.left, 0), &mut padded);
-                let taps = padded[j * g.dilation..].iter().step_by(g.stride);
-                out.iter_mut().zip(taps).for_each(|(o, x)| *o = *x);
+fn part<T: Real>(g: &Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
+    let mut scratch = Scratch::new(g);
+    let mut total = Vec::with_capacity(g.groups * g.out * g.depth());
+    for group in 0..g.groups {
+        scratch.sums.fill(T::zero());
+        let images = x.chunks_exact(g.all_channels * g.input_size());
+        for (x, gradient) in images.zip(gradient.chunks_exact(g.groups * g.out * g.size())) {
+            let x = &x[group * g.channels * g.input_size()..][..g.channels * g.input_size()];
+            let gradient = &gradient[group * g.out * g.size()..][..g.out * g.size()];
+            dispatch(Planes { g, x, scratch: &mut scratch });
+            dispatch(Panel { g, gradient, scratch: &mut scratch });
+            scratch.multiply(g);
+        }
+        let at = |o: usize, c: usize, tap: usize| ((o / PANEL * g.taps() + tap) * g.channels + c) * PANEL + o % PANEL;
+        let taps = |o, c| (0..g.taps()).map(move |tap| (o, c, tap));
+        let order = (0..g.out).flat_map(|o| (0..g.channels).flat_map(move |c| taps(o, c)));
+        total.extend(order.map(|(o, c, tap)| scratch.sums[at(o, c, tap)]));
+    }
+    total
+}
+
+/// What one task works in.
+struct Scratch<T> {
+    /// Padded rows of x modulo the stride by columns modulo the stride: `[phase, channel, plane]`.
+    planes: Vec<T>,
+    /// Rows and columns of such a plane, and its length with what the last tap reads beyond.
+    rows: usize,
+    pitch: usize,
+    plane: usize,
+    /// The gradient, `[out / PANEL, row * pitch, PANEL]`.
+    panel: Vec<T>,
+    /// The sums, `[out / PANEL, tap, channel, PANEL]`.
+    sums: Vec<T>,
+    tile: Tile<T>,
+}
+
+impl<T: Real> Scratch<T> {
+    fn new(g: &Geometry) -> Self {
+        let rows = g.output.0 + (g.kernel.0 - 1) * g.dilation / g.stride;
+        let (pitch, panels) = (g.pitch(), g.out.div_ceil(PANEL));
+        let plane = (rows + 1) * pitch;
+        Self {
+            planes: vec![T::zero(); g.stride * g.stride * g.channels * plane],
+            rows,
+            pitch,
+            plane,
+            panel: vec![T::zero(); panels * g.output.0 * pitch * PANEL],
+            sums: vec![T::zero(); panels * g.taps() * g.channels * PANEL],
+            tile: tile(),
+        }
+    }
+
+    /// Where a tap's first position lies in the planes of the first channel.
+    fn start(&self, g: &Geometry, tap: usize) -> usize {
+        let (i, j) = (tap / g.kernel.1 * g.dilation, tap % g.kernel.1 * g.dilation);
+        let phase = i % g.stride * g.stride + j % g.stride;
+        phase * g.channels * self.plane + i / g.stride * self.pitch + j / g.stride
+    }
+
+    /// Adds one image's products to the sums.
+    fn multiply(&mut self, g: &Geometry) {
+        let depth = g.output.0 * self.pitch;
+        for (block, panel) in self.panel.chunks_exact(depth * PANEL).enumerate() {
+            let columns = PANEL.min(g.out - block * PANEL);
+            for (piece, panel) in panel.chunks(DEPTH * PANEL).enumerate() {
+                for tap in 0..g.taps() {
+                    let start = self.start(g, tap) + piece * DEPTH;
+                    for channel in (0..g.channels).step_by(ROWS) {
+                        let rows = ROWS.min(g.channels - channel);
+                        let left = &self.planes[start + channel * self.plane..];
+                        T::tile(left, self.plane, panel, (rows, columns), &mut self.tile);
+                        let at = ((block * g.taps() + tap) * g.channels + channel) * PANEL;
+                        let sums = self.sums[at..].chunks_exact_mut(PANEL);
+                        for (sums, tile) in sums.zip(&self.tile).take(rows) {
+                            sums[..columns].iter_mut().zip(tile).for_each(|(sum, t)| *sum += *t);
+                        }
+                    }
+                }
             }
+        }
+    }
+}
+
+/// Pads one image's planes.
+struct Planes<'a, T> {
+    g: &'a Geometry,
+    x: &'a [T],
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Real> Kernel for Planes<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let Self { g, x, scratch } = self;
+        let planes = scratch.planes.chunks_exact_mut(scratch.plane);
+        for (i, plane) in planes.enumerate() {
+            let (phase, channel) = (i / g.channels, i % g.channels);
+            let x = &x[channel * g.input_size()..][..g.input_size()];
+            for (row, to) in plane.chunks_exact_mut(scratch.pitch).enumerate().take(scratch.rows) {
+                let row = (row * g.stride + phase / g.stride).wrapping_sub(g.top);
+                if row < g.input.0 {
+                    spread(&x[row * g.input.1..][..g.input.1], g.stride, (g.left, phase % g.stride), to);
+                }
+            }
+        }
+    }
+}
+
+/// Transposes one image's gradient.
+struct Panel<'a, T> {
+    g: &'a Geometry,
+    gradient: &'a [T],
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Real> Kernel for Panel<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let Self { g, gradient, scratch } = self;
+        let (pitch, depth) = (scratch.pitch, g.output.0 * scratch.pitch);
+        for (o, plane) in gradient.chunks_exact(g.size()).enumerate() {
+            let panel = &mut scratch.panel[o / PANEL * depth * PANEL + o % PANEL..];
+            for (row, values) in plane.chunks_exact(g.output.1).enumerate() {
+                let to = panel[row * pitch * PANEL..].iter_mut().step_by(PANEL);
+                to.zip(values).for_each(|(to, v)| *to = *v);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod speed {
+    use crate::ops::*;
+    use crate::ops::check::random;
+    use candle_core::{DType, Tensor};
+    #[test]
+    fn speed() {
+        for (c, s) in [(16, 28), (32, 14), (64, 7)] {
+            let conv = Conv2d { padding: Padding::Explicit([1; 4]), ..Conv2d::default() };
+            let n = 128;
+            let f = |t: Tensor| t.to_dtype(DType::F32).unwrap();
+            let (x, w, b) = (f(random(&[n, c, s, s], 1)), f(random(&[c, c, 3, 3], 2)), f(random(&[c], 3)));
+            let g = conv.geometry(x.dims(), w.dims()).unwrap();
+            let flop = (n * c * c * 9 * s * s * 2) as f64;
+            let time = |name: &str, f: &mut dyn FnMut()| {
+                f();
+                let t = std::time::Instant::now();
+                for _ in 0..10 { f(); }
+                let e = t.elapsed().as_secs_f64() / 10.0;
+                println!("{name} {c} {s}: {:.2} ms, {:.1} GFLOP/s", e * 1e3, flop / e / 1e9);
+            };
+            time("forward", &mut || { conv2d(&x, &w, &b, &conv).unwrap(); });
+            let y = conv2d(&x, &w, &b, &conv).unwrap();
+            time("input", &mut || { conv2d_input_gradient(x.dims(), &w, (&y, &y), None, &conv, &Prepared::default()).unwrap(); });
+            let (xs, ys) = (to_vec::<f32>(&x).unwrap(), to_vec::<f32>(&y).unwrap());
+            time("weights", &mut || { super::weight_gradient(&g, &xs, &ys); });
         }
     }
 }
