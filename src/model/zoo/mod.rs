@@ -46,7 +46,16 @@ pub struct ModelInfo {
 }
 
 /// Every network.
-pub static MODELS: [ModelInfo; 5] = [
+pub static MODELS: [ModelInfo; 6] = [
+    ModelInfo {
+        name: "resnet20",
+        about: "temporary",
+        embedded: false,
+        input: 28,
+        outputs: Outputs::Exclusive,
+        assemble: resnet::resnet20,
+        bytes: None,
+    },
     ModelInfo {
         name: "elements_cnn",
         about: "six convolutions, trained on Elements (world e1) to name shapes, colours and textures",
@@ -98,6 +107,25 @@ pub static MODELS: [ModelInfo; 5] = [
 trait Source {
     /// The tensor with this name, in this shape.
     fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor>;
+
+    /// Is told of a convolution and the batch norm after it that become one.
+    fn folds(&self, _conv: &str, _norm: &str, _epsilon: f64) {}
+}
+
+/// The convolution `conv.weight`, and the batch norm `norm.*` with what it adds to the variance, that a layer is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fold {
+    pub(super) conv: String,
+    pub(super) norm: String,
+    pub(super) epsilon: f64,
+}
+
+/// A network at the start of its training.
+pub(super) struct Draft {
+    pub(super) graph: Graph,
+    /// Its random tensors by name.
+    pub(super) tensors: BTreeMap<String, Tensor>,
+    pub(super) folds: Vec<Fold>,
 }
 
 impl Source for Weights {
@@ -110,6 +138,13 @@ impl Source for Weights {
 struct Random {
     seed: Seed,
     drawn: RefCell<BTreeMap<String, Tensor>>,
+    folds: RefCell<Vec<Fold>>,
+}
+
+impl Random {
+    fn new(seed: Seed) -> Self {
+        Self { seed, drawn: RefCell::default(), folds: RefCell::default() }
+    }
 }
 
 impl Source for Random {
@@ -128,6 +163,10 @@ impl Source for Random {
         let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
         self.drawn.borrow_mut().insert(name.to_owned(), tensor.clone());
         Ok(tensor)
+    }
+
+    fn folds(&self, conv: &str, norm: &str, epsilon: f64) {
+        self.folds.borrow_mut().push(Fold { conv: conv.to_owned(), norm: norm.to_owned(), epsilon });
     }
 }
 
@@ -179,7 +218,7 @@ pub fn from_weights(name: &str, weights: &Weights, device: &Device) -> Result<Gr
 /// # Errors
 /// When there is no such network.
 pub fn random(name: &str, seed: Seed) -> Result<Graph> {
-    let source = Random { seed, drawn: RefCell::default() };
+    let source = Random::new(seed);
     (info(name)?.assemble)(&source, &Device::Cpu)
 }
 
@@ -188,9 +227,19 @@ pub fn random(name: &str, seed: Seed) -> Result<Graph> {
 /// # Errors
 /// When there is no such network.
 pub fn initial(name: &str, seed: Seed) -> Result<BTreeMap<String, Tensor>> {
-    let source = Random { seed, drawn: RefCell::default() };
+    let source = Random::new(seed);
     (info(name)?.assemble)(&source, &Device::Cpu)?;
     Ok(source.drawn.into_inner())
+}
+
+/// A network with random tensors, and what its layers are made of: to train it.
+///
+/// # Errors
+/// When there is no such network.
+pub(super) fn draft(name: &str, seed: Seed) -> Result<Draft> {
+    let source = Random::new(seed);
+    let graph = (info(name)?.assemble)(&source, &Device::Cpu)?;
+    Ok(Draft { graph, tensors: source.drawn.into_inner(), folds: source.folds.into_inner() })
 }
 
 /// Writes tensors as a safetensors file, whole or not at all.

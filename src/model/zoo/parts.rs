@@ -26,11 +26,11 @@ pub(super) struct Norm<'a>(pub(super) &'a str, pub(super) f64);
 pub(super) fn folded(
     source: &dyn Source,
     conv: &str,
-    Norm(norm, epsilon): Norm<'_>,
+    Norm(name, epsilon): Norm<'_>,
     shape: &[usize],
     geometry: Conv2d,
 ) -> Result<Op> {
-    let part = |name: &str| source.take(&format!("{norm}.{name}"), &shape[..1]);
+    let part = |part: &str| source.take(&format!("{name}.{part}"), &shape[..1]);
     let norm = BatchNorm {
         weight: part("weight")?,
         bias: part("bias")?,
@@ -38,6 +38,7 @@ pub(super) fn folded(
         variance: part("running_var")?,
         epsilon,
     };
+    source.folds(conv, name, epsilon);
     let (weight, bias) = norm.fold(&source.take(&format!("{conv}.weight"), shape)?)?;
     Ok(Op::Conv2d(geometry, weight, bias))
 }

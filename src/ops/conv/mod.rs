@@ -130,7 +130,7 @@ impl Conv2d {
         }
     }
 
-    pub(crate) fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {
+    fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {
         let (&[batch, all_channels, height, width], &[out, channels, kh, kw]) = (x, w) else {
             candle_core::bail!(
                 "conv2d: wanted x [batch, channel, height, width] and w [out, in, kh, kw], got {x:?}, {w:?}"
@@ -223,6 +223,36 @@ pub(crate) fn conv2d_input_gradient(
         (true, DType::F32) => to_input::<f32>(conv, &geometry, w, (y, gradient), sum, prepared).map(Some),
         (true, DType::F64) => to_input::<f64>(conv, &geometry, w, (y, gradient), sum, prepared).map(Some),
         _ => Ok(None),
+    }
+}
+
+/// Gradients of a convolution's weights `[out, in / groups, kh, kw]` and bias `[out]` from that of its sum, before any
+/// non-linearity; on the CPU.
+pub(crate) fn conv2d_weight_gradient(
+    x: &Tensor,
+    w: &[usize],
+    gradient: &Tensor,
+    conv: &Conv2d,
+) -> Result<(Tensor, Tensor)> {
+    fn run<T: Real>(g: &Geometry, x: &Tensor, gradient: &Tensor) -> Result<(Vec<T>, Vec<T>)> {
+        with_values::<T, _>(x, |x| {
+            with_values::<T, _>(gradient, |gradient| {
+                Ok((weights::weight_gradient(g, x, gradient), weights::bias_gradient(g, gradient)))
+            })
+        })
+    }
+    let geometry = conv.geometry(x.dims(), w)?;
+    expect_shape("conv2d: the gradient", gradient, &geometry.shape())?;
+    match x.dtype() {
+        DType::F32 => {
+            let (to_w, to_b) = run::<f32>(&geometry, x, gradient)?;
+            Ok((Tensor::from_vec(to_w, w, x.device())?, Tensor::from_vec(to_b, w[0], x.device())?))
+        }
+        DType::F64 => {
+            let (to_w, to_b) = run::<f64>(&geometry, x, gradient)?;
+            Ok((Tensor::from_vec(to_w, w, x.device())?, Tensor::from_vec(to_b, w[0], x.device())?))
+        }
+        other => Err(unsupported("conv2d", other)),
     }
 }
 

@@ -187,8 +187,8 @@ impl<T: Real> Kernel for Panel<'_, T> {
 
 #[cfg(test)]
 mod speed {
-    use crate::ops::*;
     use crate::ops::check::random;
+    use crate::ops::*;
     use candle_core::{DType, Tensor};
     #[test]
     fn speed() {
@@ -202,15 +202,23 @@ mod speed {
             let time = |name: &str, f: &mut dyn FnMut()| {
                 f();
                 let t = std::time::Instant::now();
-                for _ in 0..10 { f(); }
+                for _ in 0..10 {
+                    f();
+                }
                 let e = t.elapsed().as_secs_f64() / 10.0;
                 println!("{name} {c} {s}: {:.2} ms, {:.1} GFLOP/s", e * 1e3, flop / e / 1e9);
             };
-            time("forward", &mut || { conv2d(&x, &w, &b, &conv).unwrap(); });
+            time("forward", &mut || {
+                conv2d(&x, &w, &b, &conv).unwrap();
+            });
             let y = conv2d(&x, &w, &b, &conv).unwrap();
-            time("input", &mut || { conv2d_input_gradient(x.dims(), &w, (&y, &y), None, &conv, &Prepared::default()).unwrap(); });
+            time("input", &mut || {
+                conv2d_input_gradient(x.dims(), &w, (&y, &y), None, &conv, &Prepared::default()).unwrap();
+            });
             let (xs, ys) = (to_vec::<f32>(&x).unwrap(), to_vec::<f32>(&y).unwrap());
-            time("weights", &mut || { super::weight_gradient(&g, &xs, &ys); });
+            time("weights", &mut || {
+                super::weight_gradient(&g, &xs, &ys);
+            });
         }
     }
 }
