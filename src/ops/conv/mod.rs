@@ -5,9 +5,11 @@
 //! the planes where the kernel is 1x1. Elsewhere: candle's own operations.
 
 mod depthwise;
+mod direct;
 mod finish;
 mod forward;
 mod gradient;
+mod planes;
 mod source;
 mod weights;
 mod windows;

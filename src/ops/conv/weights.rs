@@ -1,12 +1,13 @@
 //! The gradients of a convolution's weights and bias, for training.
 //!
-//! One tap's gradient is a product of planes: `sum over positions of gradient[out] x[channel]`, x moved by the tap. Planes
-//! of x are padded once, and taken apart by row and column modulo the stride: there every tap reads runs of them as they
-//! lie. The gradient, transposed, is the panel; it keeps the padded planes' pitch, with zeros where rows of x end.
+//! One tap's gradient is a product of planes: `sum over positions of gradient[out] x[channel]`, x moved by the tap. Padded
+//! planes of x are the left side, as they lie; the gradient, transposed, is the panel. It has their pitch, with zeros at
+//! positions that are of no result.
 
 use rayon::prelude::*;
 
-use super::windows::spread;
+use super::planes::Planes;
+use super::source::Source;
 use super::{Geometry, depthwise};
 use crate::ops::Real;
 use crate::ops::blocked::tile;
@@ -62,9 +63,8 @@ fn part<T: Real>(g: &Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
         scratch.sums.fill(T::zero());
         let images = x.chunks_exact(g.all_channels * g.input_size());
         for (x, gradient) in images.zip(gradient.chunks_exact(g.groups * g.out * g.size())) {
-            let x = &x[group * g.channels * g.input_size()..][..g.channels * g.input_size()];
             let gradient = &gradient[group * g.out * g.size()..][..g.out * g.size()];
-            dispatch(Planes { g, x, scratch: &mut scratch });
+            scratch.planes.fill(g, Source { values: x, mask: None }, 0, group * g.channels);
             dispatch(Panel { g, gradient, scratch: &mut scratch });
             scratch.multiply(g);
         }
@@ -78,13 +78,8 @@ fn part<T: Real>(g: &Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
 
 /// What one task works in.
 struct Scratch<T> {
-    /// Padded rows of x modulo the stride by columns modulo the stride: `[phase, channel, plane]`.
-    planes: Vec<T>,
-    /// Rows and columns of such a plane, and its length with what the last tap reads beyond.
-    rows: usize,
-    pitch: usize,
-    plane: usize,
-    /// The gradient, `[out / PANEL, row * pitch, PANEL]`.
+    planes: Planes<T>,
+    /// The gradient, `[out / PANEL, position, PANEL]`.
     panel: Vec<T>,
     /// The sums, `[out / PANEL, tap, channel, PANEL]`.
     sums: Vec<T>,
@@ -93,70 +88,29 @@ struct Scratch<T> {
 
 impl<T: Real> Scratch<T> {
     fn new(g: &Geometry) -> Self {
-        let rows = g.output.0 + (g.kernel.0 - 1) * g.dilation / g.stride;
-        let (pitch, panels) = (g.pitch(), g.out.div_ceil(PANEL));
-        let plane = (rows + 1) * pitch;
-        Self {
-            planes: vec![T::zero(); g.stride * g.stride * g.channels * plane],
-            rows,
-            pitch,
-            plane,
-            panel: vec![T::zero(); panels * g.output.0 * pitch * PANEL],
-            sums: vec![T::zero(); panels * g.taps() * g.channels * PANEL],
-            tile: tile(),
-        }
-    }
-
-    /// Where a tap's first position lies in the planes of the first channel.
-    fn start(&self, g: &Geometry, tap: usize) -> usize {
-        let (i, j) = (tap / g.kernel.1 * g.dilation, tap % g.kernel.1 * g.dilation);
-        let phase = i % g.stride * g.stride + j % g.stride;
-        phase * g.channels * self.plane + i / g.stride * self.pitch + j / g.stride
+        let (planes, panels) = (Planes::new(g), g.out.div_ceil(PANEL));
+        let panel = vec![T::zero(); panels * planes.positions(g) * PANEL];
+        Self { planes, panel, sums: vec![T::zero(); panels * g.taps() * g.channels * PANEL], tile: tile() }
     }
 
     /// Adds one image's products to the sums.
     fn multiply(&mut self, g: &Geometry) {
-        let depth = g.output.0 * self.pitch;
+        let depth = self.planes.positions(g);
         for (block, panel) in self.panel.chunks_exact(depth * PANEL).enumerate() {
             let columns = PANEL.min(g.out - block * PANEL);
             for (piece, panel) in panel.chunks(DEPTH * PANEL).enumerate() {
                 for tap in 0..g.taps() {
-                    let start = self.start(g, tap) + piece * DEPTH;
+                    let start = self.planes.start(g, tap) + piece * DEPTH;
                     for channel in (0..g.channels).step_by(ROWS) {
                         let rows = ROWS.min(g.channels - channel);
-                        let left = &self.planes[start + channel * self.plane..];
-                        T::tile(left, self.plane, panel, (rows, columns), &mut self.tile);
+                        let left = &self.planes.values[start + channel * self.planes.plane..];
+                        T::tile(left, self.planes.plane, panel, (rows, columns), &mut self.tile);
                         let at = ((block * g.taps() + tap) * g.channels + channel) * PANEL;
                         let sums = self.sums[at..].chunks_exact_mut(PANEL);
                         for (sums, tile) in sums.zip(&self.tile).take(rows) {
                             sums[..columns].iter_mut().zip(tile).for_each(|(sum, t)| *sum += *t);
                         }
                     }
-                }
-            }
-        }
-    }
-}
-
-/// Pads one image's planes.
-struct Planes<'a, T> {
-    g: &'a Geometry,
-    x: &'a [T],
-    scratch: &'a mut Scratch<T>,
-}
-
-impl<T: Real> Kernel for Planes<'_, T> {
-    #[inline(always)]
-    fn run(self) {
-        let Self { g, x, scratch } = self;
-        let planes = scratch.planes.chunks_exact_mut(scratch.plane);
-        for (i, plane) in planes.enumerate() {
-            let (phase, channel) = (i / g.channels, i % g.channels);
-            let x = &x[channel * g.input_size()..][..g.input_size()];
-            for (row, to) in plane.chunks_exact_mut(scratch.pitch).enumerate().take(scratch.rows) {
-                let row = (row * g.stride + phase / g.stride).wrapping_sub(g.top);
-                if row < g.input.0 {
-                    spread(&x[row * g.input.1..][..g.input.1], g.stride, (g.left, phase % g.stride), to);
                 }
             }
         }
@@ -174,7 +128,7 @@ impl<T: Real> Kernel for Panel<'_, T> {
     #[inline(always)]
     fn run(self) {
         let Self { g, gradient, scratch } = self;
-        let (pitch, depth) = (scratch.pitch, g.output.0 * scratch.pitch);
+        let (pitch, depth) = (scratch.planes.pitch, scratch.planes.positions(g));
         for (o, plane) in gradient.chunks_exact(g.size()).enumerate() {
             let panel = &mut scratch.panel[o / PANEL * depth * PANEL + o % PANEL..];
             for (row, values) in plane.chunks_exact(g.output.1).enumerate() {
