@@ -9,14 +9,16 @@ use crate::dataset;
 use crate::error::Error;
 use crate::model::train::{Checkpoint, Curve, Epoch, Event, TrainOptions, Training, train};
 use crate::model::zoo;
+use crate::report::Trace;
+use crate::report::figure::by_epoch;
 use crate::seed::Seed;
 use crate::stage::progress::Progress;
 use crate::store::digest::DigestBuilder;
 use crate::store::file::{to_json, write_atomic};
 use crate::study::Study;
 
-/// Trains the model of a study with a `[train]` table, and writes `MODEL.safetensors`, `MODEL.curve.json` and
-/// `MODEL.classes.txt` into the folder for runs. The last line on `out` is the weights file.
+/// Trains the model of a study with a `[train]` table, and writes `MODEL.safetensors`, `MODEL.curve.json`,
+/// `MODEL.curve.svg` and `MODEL.classes.txt` into the folder for runs. The last line on `out` is the weights file.
 ///
 /// # Errors
 /// When the study cannot be read or has no `[train]` table, or training fails.
@@ -38,11 +40,28 @@ pub fn run(args: &StudyArgs, out: &mut dyn Write) -> Result<()> {
     watch.end().context("cannot write the learning curve")?;
     summarise(&trained.curve, out)?;
     write_atomic(&path("curve.json"), &to_json(&trained.curve)?)?;
+    if let Some(figure) = by_epoch(&panels(&trained.curve))? {
+        write_atomic(&path("curve.svg"), figure.as_bytes())?;
+    }
     write_atomic(&path("classes.txt"), (trained.classes.join("\n") + "\n").as_bytes())?;
     zoo::save(&trained.tensors, &path("safetensors"))?;
     training.checkpoint.iter().try_for_each(Checkpoint::remove)?;
     writeln!(out, "{}", path("safetensors").display())?;
     Ok(())
+}
+
+/// The curve's numbers by epoch.
+fn panels(curve: &Curve) -> Vec<Trace> {
+    let panel = |label: &str, of: fn(&Epoch) -> f64| Trace {
+        label: label.to_owned(),
+        values: curve.epochs.iter().map(|epoch| of(epoch) as f32).collect(),
+    };
+    vec![
+        panel("loss", |e| e.loss),
+        panel("held-out loss", |e| e.held_out_loss),
+        panel("held-out accuracy", |e| e.accuracy),
+        panel("learning rate", |e| e.learning_rate),
+    ]
 }
 
 /// Of everything a training depends on.

@@ -67,14 +67,14 @@ impl Checkpoint {
         write_atomic(&self.path, &safetensors::serialize(views, Some(metadata)).map_err(failure)?)
     }
 
-    /// Reads the state; `None` where there is no file.
+    /// Reads the state; `start` where there is no file.
     ///
     /// # Errors
-    /// When the file is no checkpoint, or of another training.
-    pub(super) fn read(&self) -> Result<Option<State>> {
+    /// When the file is no checkpoint, or of another training or network.
+    pub(super) fn read(&self, start: State) -> Result<State> {
         let bytes = match std::fs::read(&self.path) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(start),
             Err(e) => return Err(Error::io("read", &self.path)(e)),
         };
         let hint = "remove it to start again, or choose another --out";
@@ -106,7 +106,13 @@ impl Checkpoint {
                 averages[i] = values;
             }
         }
-        Ok(Some(state))
+        let shapes = |state: &State| -> Vec<(String, Vec<usize>)> {
+            state.parameters.0.iter().map(|(name, t)| (name.clone(), t.dims().to_vec())).collect()
+        };
+        if shapes(&state) != shapes(&start) {
+            return Err(refused("has not the tensors of this network".into()));
+        }
+        Ok(state)
     }
 
     /// Removes the file, where there is one.

@@ -117,10 +117,10 @@ pub fn train(training: &Training<'_>, on: &mut dyn FnMut(Event<'_>)) -> Result<T
     let network = Network::new(&draft)?;
     let (fit, held_out) = hold_out(dataset, options, seed)?;
     let data = Labelled::new(dataset, &network.graph, outputs)?;
-    let mut state = match training.checkpoint.as_ref().map(Checkpoint::read).transpose()?.flatten() {
-        Some(state) => state,
-        None => State { parameters: Parameters(draft.tensors), memory: Memory::default(), curve: Curve::default() },
-    };
+    let mut state = State { parameters: Parameters(draft.tensors), memory: Memory::default(), curve: Curve::default() };
+    if let Some(checkpoint) = &training.checkpoint {
+        state = checkpoint.read(state)?;
+    }
     on(Event::Start { samples: fit.len(), done: &state.curve.epochs });
     for epoch in state.curve.epochs.len() + 1..=options.epochs {
         let augmentation = Augmentation { options, seed, epoch };
@@ -231,6 +231,80 @@ mod tests {
         assert_ne!(values(&a), values(&run(2)));
         assert!(a.curve.epochs[1].loss < a.curve.epochs[0].loss);
         assert_eq!(a.curve.labels.len(), 14);
+    }
+
+    /// Pictures whose class is where they are bright, in files.
+    fn squares(dir: &Path) -> Box<dyn Dataset> {
+        let mut images = vec![0, 0, 8, 3, 0, 0, 0, 60, 0, 0, 0, 28, 0, 0, 0, 28];
+        let mut labels = vec![0, 0, 8, 1, 0, 0, 0, 60];
+        for i in 0..60usize {
+            labels.push((i % 10) as u8);
+            let bright = |row: usize, column: usize| row / 6 == i % 10 / 4 && column / 7 == i % 10 % 4;
+            images.extend((0..784).map(|p| if bright(p / 28, p % 28) { 250 - (i as u8) } else { (p % 7) as u8 }));
+        }
+        std::fs::write(dir.join("train-images-idx3-ubyte"), images).unwrap();
+        std::fs::write(dir.join("train-labels-idx1-ubyte"), labels).unwrap();
+        let spec = DatasetSpec { root: Some(dir.to_path_buf()), ..DatasetSpec::of(Format::Idx) };
+        crate::dataset::open(&spec, Seed(1)).unwrap()
+    }
+
+    #[test]
+    fn a_training_that_was_cut_off_goes_on_to_the_same_bytes_on_any_number_of_threads() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = squares(dir.path());
+        let optimiser = Optimiser::Sgd;
+        let options = TrainOptions {
+            epochs: 3,
+            batch: 18,
+            optimiser,
+            learning_rate: 0.05,
+            crop: 1,
+            flip: true,
+            ..TrainOptions::default()
+        };
+        let at = |name: &str, kind: &str| {
+            Some(Checkpoint {
+                path: dir.path().join(name),
+                training: crate::store::digest::Digest::of(kind.as_bytes()),
+            })
+        };
+        let run = |threads: usize, checkpoint: Option<Checkpoint>, on: &mut (dyn FnMut(Event<'_>) + Send)| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let training = Training { checkpoint, ..of("resnet20", &*data, &options, Seed(1)) };
+                train(&training, on)
+            })
+        };
+        // What a kill in the third epoch leaves behind.
+        let mut epochs = 0;
+        let whole = run(1, at("a", "x"), &mut |event| match event {
+            Event::Epoch(_) => epochs += 1,
+            Event::Step(_) if epochs == 2 => _ = std::fs::copy(dir.path().join("a"), dir.path().join("b")).unwrap(),
+            _ => {}
+        });
+        let whole = whole.unwrap();
+        let mut done = 9;
+        let rest = run(2, at("b", "x"), &mut |event| {
+            if let Event::Start { done: epochs, .. } = event {
+                done = epochs.len();
+            }
+        });
+        let rest = rest.unwrap();
+        assert_eq!(done, 2);
+        let bytes = |t: &Trained| -> Vec<Vec<f32>> {
+            t.tensors.values().map(|t| t.flatten_all().unwrap().to_vec1().unwrap()).collect()
+        };
+        assert_eq!(bytes(&whole), bytes(&rest));
+        assert_eq!(
+            crate::store::file::to_json(&whole.curve).unwrap(),
+            crate::store::file::to_json(&rest.curve).unwrap()
+        );
+        assert!(whole.curve.epochs[2].loss < whole.curve.epochs[0].loss);
+        assert_eq!(whole.classes[9], "9");
+        let message = |r: Result<Trained>| r.unwrap_err().to_string();
+        assert!(message(run(1, at("b", "y"), &mut |_| {})).contains("another training"));
+        std::fs::write(dir.path().join("c"), b"no checkpoint").unwrap();
+        assert!(message(run(1, at("c", "x"), &mut |_| {})).contains("no checkpoint"));
     }
 
     #[test]

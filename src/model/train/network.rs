@@ -210,11 +210,10 @@ impl Network {
         };
         let input = self.graph.inputs(node)[0];
         let (x, weight) = (tape.value(input)?, parameters.tensor(&layer.weight)?);
-        let (to_weight, to_bias) = layer.product.to_weights(x, weight, &to_sum)?;
+        let bias = if let Shift::Bias(name) = &layer.shift { Some(name) } else { None };
+        let (to_weight, to_bias) = layer.product.to_weights(x, weight, bias.is_some(), &to_sum)?;
         parts.insert(layer.weight.clone(), to_weight);
-        if let Shift::Bias(name) = &layer.shift {
-            parts.insert(name.clone(), to_bias);
-        }
+        parts.extend(bias.cloned().zip(to_bias));
         if input != 0 {
             let sum = gradients.remove(&input);
             gradients.insert(input, layer.product.to_input(x, weight, &to_sum, sum.as_ref())?);
@@ -266,10 +265,16 @@ impl Product {
         }
     }
 
-    fn to_weights(self, x: &Tensor, weight: &Tensor, gradient: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
+    fn to_weights(
+        self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: bool,
+        gradient: &Tensor,
+    ) -> candle_core::Result<(Tensor, Option<Tensor>)> {
         match self {
-            Self::Conv(conv) => conv2d_weight_gradient(x, weight.dims(), gradient, &conv),
-            Self::Linear => linear_weight_gradient(x, gradient),
+            Self::Conv(conv) => conv2d_weight_gradient(x, weight.dims(), bias, gradient, &conv),
+            Self::Linear => linear_weight_gradient(x, gradient).map(|(to_weight, to_bias)| (to_weight, Some(to_bias))),
         }
     }
 
@@ -340,4 +345,122 @@ fn layer(graph: &Graph, node: usize, draft: &Draft, folded: &[(&Fold, Tensor)]) 
 fn same(a: &Tensor, b: &Tensor) -> Result<bool> {
     let values = |t: &Tensor| t.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
     Ok(a.dims() == b.dims() && values(a)? == values(b)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::dataset::Preprocess;
+    use crate::dataset::preprocess::Filter;
+    use crate::model::graph::GraphBuilder;
+    use crate::ops::Padding;
+    use crate::ops::check::random;
+    use crate::ops::norm::BatchNorm;
+
+    /// Collects what a network is made of.
+    #[derive(Default)]
+    struct Maker {
+        tensors: BTreeMap<String, Tensor>,
+        folds: Vec<Fold>,
+    }
+
+    impl Maker {
+        fn tensor(&mut self, name: String, shape: &[usize]) -> Tensor {
+            let seed = self.tensors.len() as u64 + 1;
+            let values = random(shape, seed).to_dtype(DType::F32).unwrap();
+            self.tensors.entry(name).or_insert(values).clone()
+        }
+
+        fn normed(&mut self, name: &str, shape: &[usize], conv: Conv2d) -> Op {
+            let weight = self.tensor(format!("{name}.weight"), shape);
+            let norm = format!("{name}_norm");
+            let mut part = |part: &str| self.tensor(format!("{norm}.{part}"), &shape[..1]);
+            let (scale, bias, mean) = (part("weight"), part("bias"), part("running_mean"));
+            let variance = part("running_var").abs().unwrap();
+            self.tensors.insert(format!("{norm}.running_var"), variance.clone());
+            self.folds.push(Fold { conv: name.to_owned(), norm, epsilon: 1e-3 });
+            let norm = BatchNorm { weight: scale, bias, mean, variance, epsilon: 1e-3 };
+            let (weight, bias) = norm.fold(&weight).unwrap();
+            Op::Conv2d(conv, weight, bias)
+        }
+
+        fn affine(&mut self, name: &str, shape: &[usize]) -> (Tensor, Tensor) {
+            (self.tensor(format!("{name}.weight"), shape), self.tensor(format!("{name}.bias"), &shape[..1]))
+        }
+    }
+
+    /// A stem, a residual block, a strided convolution with a bias and GELU, logits.
+    fn draft() -> Draft {
+        let (mut maker, mut g) = (Maker::default(), GraphBuilder::new([2, 6, 6]));
+        let conv = |activation| Conv2d { activation, padding: Padding::Same, ..Conv2d::default() };
+        let a = g.add("a", maker.normed("a", &[4, 2, 3, 3], conv(Activation::Relu)), &[0]);
+        let b = g.add("b", maker.normed("b", &[4, 4, 3, 3], conv(Activation::Relu6)), &[a]);
+        let c = g.add("c", maker.normed("c", &[4, 4, 3, 3], conv(Activation::None)), &[b]);
+        let sum = g.add("sum", Op::Add(Activation::Relu), &[c, a]);
+        let (weight, bias) = maker.affine("d", &[5, 4, 3, 3]);
+        let d = g.add("d", Op::Conv2d(Conv2d { stride: 2, ..conv(Activation::Gelu) }, weight, bias), &[sum]);
+        let mean = g.add("mean", Op::GlobalMean, &[d]);
+        let (weight, bias) = maker.affine("e", &[3, 5]);
+        g.add("logits", Op::Linear(Activation::None, weight, bias), &[mean]);
+        let preprocess = Preprocess { size: 6, filter: Filter::Nearest, crop: None, mean: [0.0; 3], std: [1.0; 3] };
+        let graph = g.finish("small", preprocess, Vec::new(), &Device::Cpu).unwrap();
+        Draft { graph, tensors: maker.tensors, folds: maker.folds }
+    }
+
+    fn double(draft: &Draft) -> Parameters {
+        let wide = |(name, t): (&String, &Tensor)| (name.clone(), t.to_dtype(DType::F64).unwrap());
+        Parameters(draft.tensors.iter().map(wide).collect())
+    }
+
+    #[test]
+    fn gradients_of_all_parameters_are_those_of_central_differences() {
+        let draft = draft();
+        let (network, parameters, x) = (Network::new(&draft).unwrap(), double(&draft), random(&[3, 2, 6, 6], 50));
+        let (logits, tape) = network.forward(&parameters, &x).unwrap();
+        let slope = random(logits.dims(), 51);
+        let parts = network.backward(&parameters, tape, slope.clone()).unwrap();
+        // Everything but three norms' running averages.
+        assert_eq!(parts.len(), draft.tensors.len() - 6);
+        for (name, part) in parts {
+            let got = part.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            for (i, got) in got.into_iter().enumerate() {
+                let at = |delta: f64| {
+                    let mut moved = parameters.clone();
+                    moved.update(&name, |j, old| if i == j { old + delta } else { old }).unwrap();
+                    let logits = network.forward(&moved, &x).unwrap().0;
+                    logits.mul(&slope).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap()
+                };
+                let wanted = (at(1e-5) - at(-1e-5)) / 2e-5;
+                assert!((got - wanted).abs() < 1e-6 * (1.0 + wanted.abs()), "{name} {i}: {got} {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn running_averages_move_by_a_tenth_towards_the_unbiased_moments() {
+        let draft = draft();
+        let (network, mut parameters, x) = (Network::new(&draft).unwrap(), double(&draft), random(&[3, 2, 6, 6], 50));
+        let before = parameters.clone();
+        let (_, tape) = network.forward(&parameters, &x).unwrap();
+        let moments = tape.moments();
+        network.average(&mut parameters, &moments).unwrap();
+        let value = |p: &Parameters, name: &str| p.tensor(name).unwrap().to_vec1::<f64>().unwrap()[2];
+        for (part, wanted) in
+            [("running_mean", moments[&1].mean[2]), ("running_var", moments[&1].variance[2] * 108.0 / 107.0)]
+        {
+            let name = format!("a_norm.{part}");
+            let (old, new) = (value(&before, &name), value(&parameters, &name));
+            assert!((new - (0.9 * old + 0.1 * wanted)).abs() < 1e-12, "{name}: {new}");
+        }
+    }
+
+    #[test]
+    fn tensors_that_no_layer_trains_are_refused() {
+        let mut draft = draft();
+        draft.tensors.insert("token".into(), random(&[4], 1));
+        let message = Network::new(&draft).err().unwrap().to_string();
+        assert!(message.contains("`token`"), "{message}");
+    }
 }

@@ -70,11 +70,11 @@ fn adam(
     gradient: &[f32],
     [first, second]: [&mut Vec<f32>; 2],
 ) {
-    let [one, two] = BETAS.map(|b| b as f32);
+    let ([one, two], [rest_one, rest_two]) = (BETAS.map(|b| b as f32), BETAS.map(|b| (1.0 - b) as f32));
     let [scale_one, scale_two] = BETAS.map(|b| 1.0 / (1.0 - b.powi(steps as i32)));
     for ((w, g), (m, v)) in values.iter_mut().zip(gradient).zip(first.iter_mut().zip(second)) {
-        *m = one * *m + (1.0 - one) * g;
-        *v = two * *v + (1.0 - two) * g * g;
+        *m = one * *m + rest_one * g;
+        *v = two * *v + rest_two * g * g;
         let step = f64::from(*m) * scale_one / ((f64::from(*v) * scale_two).sqrt() + EPSILON);
         *w = (f64::from(*w) * (1.0 - rate * decay) - rate * step) as f32;
     }

@@ -228,32 +228,35 @@ pub(crate) fn conv2d_input_gradient(
     }
 }
 
-/// Gradients of a convolution's weights `[out, in / groups, kh, kw]` and bias `[out]` from that of its sum, before any
-/// non-linearity; on the CPU.
+/// Gradients of a convolution's weights `[out, in / groups, kh, kw]` and, where there is one, bias `[out]`, from that of its
+/// sum, before any non-linearity; on the CPU.
 pub(crate) fn conv2d_weight_gradient(
     x: &Tensor,
     w: &[usize],
+    bias: bool,
     gradient: &Tensor,
     conv: &Conv2d,
-) -> Result<(Tensor, Tensor)> {
-    fn run<T: Real>(g: &Geometry, x: &Tensor, gradient: &Tensor) -> Result<(Vec<T>, Vec<T>)> {
+) -> Result<(Tensor, Option<Tensor>)> {
+    fn run<T: Real>(
+        g: &Geometry,
+        x: &Tensor,
+        w: &[usize],
+        bias: bool,
+        gradient: &Tensor,
+    ) -> Result<(Tensor, Option<Tensor>)> {
         with_values::<T, _>(x, |x| {
             with_values::<T, _>(gradient, |gradient| {
-                Ok((weights::weight_gradient(g, x, gradient), weights::bias_gradient(g, gradient)))
+                let to_w = Tensor::from_vec(weights::weight_gradient(g, x, gradient), w, &Device::Cpu)?;
+                let to_b = || Tensor::from_vec(weights::bias_gradient(g, gradient), w[0], &Device::Cpu);
+                Ok((to_w, bias.then(to_b).transpose()?))
             })
         })
     }
     let geometry = conv.geometry(x.dims(), w)?;
     expect_shape("conv2d: the gradient", gradient, &geometry.shape())?;
     match x.dtype() {
-        DType::F32 => {
-            let (to_w, to_b) = run::<f32>(&geometry, x, gradient)?;
-            Ok((Tensor::from_vec(to_w, w, x.device())?, Tensor::from_vec(to_b, w[0], x.device())?))
-        }
-        DType::F64 => {
-            let (to_w, to_b) = run::<f64>(&geometry, x, gradient)?;
-            Ok((Tensor::from_vec(to_w, w, x.device())?, Tensor::from_vec(to_b, w[0], x.device())?))
-        }
+        DType::F32 => run::<f32>(&geometry, x, w, bias, gradient),
+        DType::F64 => run::<f64>(&geometry, x, w, bias, gradient),
         other => Err(unsupported("conv2d", other)),
     }
 }

@@ -10,6 +10,7 @@ use super::planes::Planes;
 use super::source::Source;
 use super::{Geometry, depthwise};
 use crate::ops::Real;
+use crate::ops::attention::total;
 use crate::ops::blocked::tile;
 use crate::ops::tile::{PANEL, ROWS, Tile};
 use crate::ops::vector::{Kernel, dispatch};
@@ -24,7 +25,7 @@ pub(super) fn bias_gradient<T: Real>(g: &Geometry, gradient: &[T]) -> Vec<T> {
     let out = g.groups * g.out;
     let mut sums = vec![T::zero(); out];
     for (i, plane) in gradient.chunks_exact(g.size()).enumerate() {
-        sums[i % out] += plane.iter().copied().sum();
+        sums[i % out] += total(plane, T::zero(), |v| v, |a, b| a + b);
     }
     sums
 }
@@ -37,11 +38,10 @@ pub(super) fn weight_gradient<T: Real>(g: &Geometry, x: &[T], gradient: &[T]) ->
     let part = |(x, gradient): (&[T], &[T])| {
         if g.is_depthwise() { depthwise_part(g, x, gradient) } else { part(g, x, gradient) }
     };
-    let mut total = vec![T::zero(); g.groups * g.out * g.depth()];
-    for part in parts.map(part).collect::<Vec<_>>() {
-        total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
-    }
-    total
+    let mut parts = parts.map(part).collect::<Vec<_>>().into_iter();
+    let mut sums = parts.next().unwrap_or_else(|| vec![T::zero(); g.groups * group_sums(g)]);
+    parts.for_each(|part| sums.iter_mut().zip(part).for_each(|(sum, p)| *sum += p));
+    if g.is_depthwise() { sums } else { ordered(g, &sums) }
 }
 
 fn depthwise_part<T: Real>(g: &Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
@@ -56,24 +56,39 @@ fn depthwise_part<T: Real>(g: &Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
     w
 }
 
+/// How many sums a group has.
+fn group_sums(g: &Geometry) -> usize {
+    if g.is_depthwise() { g.taps() } else { g.out.div_ceil(PANEL) * g.taps() * g.channels * PANEL }
+}
+
+/// Of some images, `[group, out / PANEL, tap, channel, PANEL]`.
 fn part<T: Real>(g: &Geometry, x: &[T], gradient: &[T]) -> Vec<T> {
     let mut scratch = Scratch::new(g);
-    let mut total = Vec::with_capacity(g.groups * g.out * g.depth());
-    for group in 0..g.groups {
-        scratch.sums.fill(T::zero());
+    let mut sums = vec![T::zero(); g.groups * group_sums(g)];
+    for (group, sums) in sums.chunks_exact_mut(group_sums(g)).enumerate() {
         let images = x.chunks_exact(g.all_channels * g.input_size());
         for (x, gradient) in images.zip(gradient.chunks_exact(g.groups * g.out * g.size())) {
             let gradient = &gradient[group * g.out * g.size()..][..g.out * g.size()];
             scratch.planes.fill(g, Source { values: x, mask: None }, 0, group * g.channels);
             dispatch(Panel { g, gradient, scratch: &mut scratch });
-            scratch.multiply(g);
+            scratch.multiply(g, sums);
         }
-        let at = |o: usize, c: usize, tap: usize| ((o / PANEL * g.taps() + tap) * g.channels + c) * PANEL + o % PANEL;
-        let taps = |o, c| (0..g.taps()).map(move |tap| (o, c, tap));
-        let order = (0..g.out).flat_map(|o| (0..g.channels).flat_map(move |c| taps(o, c)));
-        total.extend(order.map(|(o, c, tap)| scratch.sums[at(o, c, tap)]));
     }
-    total
+    sums
+}
+
+/// Sums in the order of the weights.
+fn ordered<T: Real>(g: &Geometry, sums: &[T]) -> Vec<T> {
+    let mut w = Vec::with_capacity(g.groups * g.out * g.depth());
+    for sums in sums.chunks_exact(group_sums(g)) {
+        for o in 0..g.out {
+            for c in 0..g.channels {
+                let at = |tap: usize| ((o / PANEL * g.taps() + tap) * g.channels + c) * PANEL + o % PANEL;
+                w.extend((0..g.taps()).map(|tap| sums[at(tap)]));
+            }
+        }
+    }
+    w
 }
 
 /// What one task works in.
@@ -81,20 +96,18 @@ struct Scratch<T> {
     planes: Planes<T>,
     /// The gradient, `[out / PANEL, position, PANEL]`.
     panel: Vec<T>,
-    /// The sums, `[out / PANEL, tap, channel, PANEL]`.
-    sums: Vec<T>,
     tile: Tile<T>,
 }
 
 impl<T: Real> Scratch<T> {
     fn new(g: &Geometry) -> Self {
-        let (planes, panels) = (Planes::new(g), g.out.div_ceil(PANEL));
-        let panel = vec![T::zero(); panels * planes.positions(g) * PANEL];
-        Self { planes, panel, sums: vec![T::zero(); panels * g.taps() * g.channels * PANEL], tile: tile() }
+        let planes = Planes::new(g);
+        let panel = vec![T::zero(); g.out.div_ceil(PANEL) * planes.positions(g) * PANEL];
+        Self { planes, panel, tile: tile() }
     }
 
     /// Adds one image's products to the sums.
-    fn multiply(&mut self, g: &Geometry) {
+    fn multiply(&mut self, g: &Geometry, sums: &mut [T]) {
         let depth = self.planes.positions(g);
         for (block, panel) in self.panel.chunks_exact(depth * PANEL).enumerate() {
             let columns = PANEL.min(g.out - block * PANEL);
@@ -106,7 +119,7 @@ impl<T: Real> Scratch<T> {
                         let left = &self.planes.values[start + channel * self.planes.plane..];
                         T::tile(left, self.planes.plane, panel, (rows, columns), &mut self.tile);
                         let at = ((block * g.taps() + tap) * g.channels + channel) * PANEL;
-                        let sums = self.sums[at..].chunks_exact_mut(PANEL);
+                        let sums = sums[at..].chunks_exact_mut(PANEL);
                         for (sums, tile) in sums.zip(&self.tile).take(rows) {
                             sums[..columns].iter_mut().zip(tile).for_each(|(sum, t)| *sum += *t);
                         }
@@ -129,50 +142,14 @@ impl<T: Real> Kernel for Panel<'_, T> {
     fn run(self) {
         let Self { g, gradient, scratch } = self;
         let (pitch, depth) = (scratch.planes.pitch, scratch.planes.positions(g));
-        for (o, plane) in gradient.chunks_exact(g.size()).enumerate() {
-            let panel = &mut scratch.panel[o / PANEL * depth * PANEL + o % PANEL..];
-            for (row, values) in plane.chunks_exact(g.output.1).enumerate() {
-                let to = panel[row * pitch * PANEL..].iter_mut().step_by(PANEL);
-                to.zip(values).for_each(|(to, v)| *to = *v);
+        let width = g.output.1;
+        for row in 0..g.output.0 {
+            // Row by row, so that the places of all channels are still near.
+            for (o, plane) in gradient.chunks_exact(g.size()).enumerate() {
+                let panel = &mut scratch.panel[(o / PANEL * depth + row * pitch) * PANEL + o % PANEL..];
+                let values = &plane[row * width..][..width];
+                panel.iter_mut().step_by(PANEL).zip(values).for_each(|(to, v)| *to = *v);
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod speed {
-    use crate::ops::check::random;
-    use crate::ops::*;
-    use candle_core::{DType, Tensor};
-    #[test]
-    fn speed() {
-        for (c, s) in [(16, 28), (32, 14), (64, 7)] {
-            let conv = Conv2d { padding: Padding::Explicit([1; 4]), ..Conv2d::default() };
-            let n = 128;
-            let f = |t: Tensor| t.to_dtype(DType::F32).unwrap();
-            let (x, w, b) = (f(random(&[n, c, s, s], 1)), f(random(&[c, c, 3, 3], 2)), f(random(&[c], 3)));
-            let g = conv.geometry(x.dims(), w.dims()).unwrap();
-            let flop = (n * c * c * 9 * s * s * 2) as f64;
-            let time = |name: &str, f: &mut dyn FnMut()| {
-                f();
-                let t = std::time::Instant::now();
-                for _ in 0..10 {
-                    f();
-                }
-                let e = t.elapsed().as_secs_f64() / 10.0;
-                println!("{name} {c} {s}: {:.2} ms, {:.1} GFLOP/s", e * 1e3, flop / e / 1e9);
-            };
-            time("forward", &mut || {
-                conv2d(&x, &w, &b, &conv).unwrap();
-            });
-            let y = conv2d(&x, &w, &b, &conv).unwrap();
-            time("input", &mut || {
-                conv2d_input_gradient(x.dims(), &w, (&y, &y), None, &conv, &Prepared::default()).unwrap();
-            });
-            let (xs, ys) = (to_vec::<f32>(&x).unwrap(), to_vec::<f32>(&y).unwrap());
-            time("weights", &mut || {
-                super::weight_gradient(&g, &xs, &ys);
-            });
         }
     }
 }
