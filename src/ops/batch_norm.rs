@@ -439,13 +439,14 @@ mod tests {
         }
     }
 
+    fn affine<'a>(weight: &'a Tensor, bias: &'a Tensor) -> Affine<'a> {
+        Affine { weight, bias, epsilon: 1e-5, activation: Activation::Relu }
+    }
+
     #[test]
     fn single_precision_survives_a_mean_far_from_zero() {
         let x = (random(&[8, 3, 14, 14], 1) + 100.0).unwrap();
         let (w, b) = (random(&[3], 2), random(&[3], 3));
-        fn affine<'a>(weight: &'a Tensor, bias: &'a Tensor) -> Affine<'a> {
-            Affine { weight, bias, epsilon: 1e-5, activation: Activation::Relu }
-        }
         let (wanted, exact) = batch_norm(&x, &affine(&w, &b), None).unwrap();
         let [x, w, b] = [&x, &w, &b].map(|t| t.to_dtype(DType::F32).unwrap());
         let (got, moments) = batch_norm(&x, &affine(&w, &b), None).unwrap();

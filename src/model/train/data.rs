@@ -97,13 +97,12 @@ impl<'a> Labelled<'a> {
         input.par_chunks_mut(len).zip(samples).try_for_each(|(to, sample)| -> Result<()> {
             let change = augmentation.map_or(Change::default(), |a| a.draw(*sample));
             let mut read = Vec::new();
-            let picture = match &self.held {
-                Some(held) => &held[sample * len..][..len],
-                None => {
-                    read.resize(len, 0);
-                    self.read(*sample, &mut read)?;
-                    &read
-                }
+            let picture = if let Some(held) = &self.held {
+                &held[sample * len..][..len]
+            } else {
+                read.resize(len, 0);
+                self.read(*sample, &mut read)?;
+                &read
             };
             let planes = to.chunks_exact_mut(height * width).zip(picture.chunks_exact(height * width));
             planes.zip(&self.levels).for_each(|((to, plane), levels)| change.apply(plane, width, levels, to));

@@ -68,7 +68,7 @@ mod tests {
         assert!((got - 3f64.ln() / 2.0).abs() < 1e-12, "{got}");
         // Smoothing spreads the target: every class of the first row is wanted to 0.1, the last to 0.7 more.
         let (got, _) = loss(&z, &Targets::Exclusive(vec![2, 0]), 0.3).unwrap();
-        assert!((got - (0.1 * (1000.0 + 999.0) + 3f64.ln()) / 2.0).abs() < 1e-9, "{got}");
+        assert!((got - f64::midpoint(0.1 * (1000.0 + 999.0), 3f64.ln())).abs() < 1e-9, "{got}");
     }
 
     #[test]

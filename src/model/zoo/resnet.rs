@@ -111,51 +111,6 @@ fn conv(source: &dyn Source, conv: &str, norm: &str, shape: Shape, activation: A
     folded(source, conv, Norm(norm, EPSILON), &[out, input, kernel, kernel], geometry)
 }
 
-/// Temporary.
-pub(super) fn resnet20(source: &dyn Source, device: &Device) -> Result<Graph> {
-    let mut graph = GraphBuilder::new([1, 28, 28]);
-    let mut node = graph.add("conv1", conv(source, "conv1", "bn1", Shape([16, 1], 3, 1), Activation::Relu)?, &[0]);
-    let mut input = 16;
-    for stage in 0..3 {
-        for i in 0..3 {
-            let (name, stride) = (format!("layer{}.{i}", stage + 1), if stage > 0 && i == 0 { 2 } else { 1 });
-            let out = 16 << stage;
-            let a = conv(
-                source,
-                &format!("{name}.conv1"),
-                &format!("{name}.bn1"),
-                Shape([out, input], 3, stride),
-                Activation::Relu,
-            )?;
-            let a = graph.add(format!("{name}.conv1"), a, &[node]);
-            let b = conv(
-                source,
-                &format!("{name}.conv2"),
-                &format!("{name}.bn2"),
-                Shape([out, out], 3, 1),
-                Activation::None,
-            )?;
-            let b = graph.add(format!("{name}.conv2"), b, &[a]);
-            let mut short = node;
-            if stride > 1 {
-                let before = (out - input) / 2;
-                let mut weight = vec![0f32; out * input];
-                (0..input).for_each(|c| weight[(before + c) * input + c] = 1.0);
-                let weight = candle_core::Tensor::from_vec(weight, (out, input, 1, 1), device)?;
-                let bias = candle_core::Tensor::zeros(out, candle_core::DType::F32, device)?;
-                let op = Op::Conv2d(Conv2d { stride, ..Conv2d::default() }, weight, bias);
-                short = graph.add(format!("{name}.downsample"), op, &[node]);
-            }
-            node = graph.add(name, Op::Add(Activation::Relu), &[b, short]);
-            input = out;
-        }
-    }
-    node = graph.add("mean", Op::GlobalMean, &[node]);
-    graph.add("logits", linear(source, "fc", [10, input], Activation::None)?, &[node]);
-    let preprocess = Preprocess { size: 28, filter: Filter::Bilinear, crop: None, mean: [0.5; 3], std: [0.25; 3] };
-    graph.finish("resnet20", preprocess, (0..10).map(|i| format!("class {i}")).collect(), device)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::golden::{Formula, agrees};

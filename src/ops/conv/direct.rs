@@ -35,14 +35,15 @@ pub(super) fn convolve<T: Real>(
 ) {
     let y = Shared::new(y);
     (0..g.batch).into_par_iter().for_each_init(
-        || (Planes::new(g), tile()),
-        |(planes, sums), image| {
-            let starts = |c: usize| (0..g.taps()).map(move |tap| (c, tap));
-            let at: Vec<usize> =
-                (0..g.channels).flat_map(starts).map(|(c, tap)| c * planes.plane + planes.start(g, tap)).collect();
+        || {
+            let planes = Planes::new(g);
+            let at: Vec<usize> = planes.starts(g);
+            (planes, at, tile())
+        },
+        |(planes, at, sums), image| {
             for (group, w) in w.chunks_exact(g.out * g.depth()).enumerate() {
                 planes.fill(g, source, image, group * g.channels);
-                let right = Scattered::new(&planes.values, &at);
+                let right = Scattered::new(&planes.values, at);
                 let positions = planes.positions(g);
                 for first in (0..positions).step_by(PANEL) {
                     let columns = PANEL.min(positions - first);
@@ -69,13 +70,18 @@ struct Write<'a, T: Real> {
     plane: usize,
     /// Rows, positions, and from line to line of these.
     size: (usize, std::ops::Range<usize>, usize),
-    sums: &'a Tile<T>,
+    sums: &'a mut Tile<T>,
 }
 
 impl<T: Real> Kernel for Write<'_, T> {
     #[inline(always)]
     fn run(self) {
         let Self { g, finish, y, plane, size: (rows, positions, pitch), sums } = self;
+        let channel = |plane: usize| plane % (g.groups * g.out);
+        if finish.residual.is_none() {
+            // Whole rows are finished at once, in full registers.
+            sums.iter_mut().enumerate().take(rows).for_each(|(r, sums)| finish.apply(channel(plane + r), sums));
+        }
         for (line, start, column, count) in runs(positions, pitch) {
             let count = count.min(g.output.1.saturating_sub(start));
             for (r, sums) in sums.iter().enumerate().take(rows) {
@@ -83,7 +89,12 @@ impl<T: Real> Kernel for Write<'_, T> {
                 let at = plane * g.size() + line * g.output.1 + start;
                 // SAFETY: tiles do not overlap, nor do images and groups: nobody else writes these positions.
                 let out = unsafe { y.part(at, count) };
-                finish.write(plane % (g.groups * g.out), at, &sums[column..column + count], out);
+                let sums = &sums[column..column + count];
+                if finish.residual.is_some() {
+                    finish.write(channel(plane), at, sums, out);
+                } else {
+                    out.write_copy_of_slice(sums);
+                }
             }
         }
     }

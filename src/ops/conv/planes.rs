@@ -6,7 +6,7 @@
 
 use super::Geometry;
 use super::source::Source;
-use super::windows::spread;
+use super::windows::every;
 use crate::ops::Real;
 use crate::ops::tile::PANEL;
 use crate::ops::vector::{Kernel, dispatch};
@@ -47,6 +47,12 @@ impl<T: Real> Planes<T> {
         phase * g.channels * self.plane + i / g.stride * self.pitch + j / g.stride
     }
 
+    /// The same for every channel and tap, in the order of weights.
+    pub(super) fn starts(&self, g: &Geometry) -> Vec<usize> {
+        let of = |c: usize| (0..g.taps()).map(move |tap| c * self.plane + self.start(g, tap));
+        (0..g.channels).flat_map(of).collect()
+    }
+
     /// Fills them with an image's channels from `first` on.
     pub(super) fn fill(&mut self, g: &Geometry, source: Source<'_, T>, image: usize, first: usize) {
         dispatch(Fill { g, source, at: (image * g.all_channels + first) * g.input_size(), planes: self });
@@ -65,14 +71,26 @@ impl<T: Real> Kernel for Fill<'_, T> {
     #[inline(always)]
     fn run(self) {
         let Self { g, source, at, planes } = self;
-        for (i, plane) in planes.values.chunks_exact_mut(planes.plane).enumerate() {
-            let (phase, channel) = (i / g.channels, i % g.channels);
-            for (row, to) in plane.chunks_exact_mut(planes.pitch).enumerate().take(planes.rows) {
-                let row = (row * g.stride + phase / g.stride).wrapping_sub(g.top);
-                if row < g.input.0 {
-                    let start = at + channel * g.input_size() + row * g.input.1;
-                    let values = source.read(start..start + g.input.1, &mut planes.buffer);
-                    spread(values, g.stride, (g.left, phase % g.stride), to);
+        let (height, width) = g.input;
+        for (phase, planes_of) in planes.values.chunks_exact_mut(g.channels * planes.plane).enumerate() {
+            let (down, right) = (phase / g.stride, phase % g.stride);
+            // Column t of the planes is column `t * stride + right - left` of x. What is outside stays zero.
+            let first = g.left.saturating_sub(right).div_ceil(g.stride);
+            let from = (first * g.stride + right - g.left).min(width);
+            let count = (width - from).div_ceil(g.stride).min(planes.pitch.saturating_sub(first));
+            for (channel, plane) in planes_of.chunks_exact_mut(planes.plane).enumerate() {
+                let start = at + channel * height * width;
+                for (row, to) in plane.chunks_exact_mut(planes.pitch).enumerate().take(planes.rows) {
+                    let row = (row * g.stride + down).wrapping_sub(g.top);
+                    if row < height && count > 0 {
+                        let row = start + row * width;
+                        let values = source.read(row..row + width, &mut planes.buffer);
+                        let to = &mut to[first..first + count];
+                        match g.stride {
+                            1 => to.copy_from_slice(&values[from..from + count]),
+                            stride => every(&values[from..], stride, to, |v| v),
+                        }
+                    }
                 }
             }
         }
