@@ -29,10 +29,10 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, scaled):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
-        self.ls1, self.ls2 = LayerScale(width), LayerScale(width)
+        self.ls1, self.ls2 = (LayerScale(width) if scaled else nn.Identity() for _ in range(2))
         self.attn = Attention(width, heads)
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
 
@@ -42,17 +42,18 @@ class Block(nn.Module):
 
 
 class Vit(nn.Module):
-    """A ViT with DINOv2's parameter names; its result is the class token after the last norm."""
+    """A ViT with DINOv2's and timm's parameter names; its result is the class token after the last norm, or its logits."""
 
-    def __init__(self, width=384, depth=12, heads=6, patch=14, side=16):
+    def __init__(self, width=384, depth=12, heads=6, patch=14, side=16, scaled=True, classes=0):
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + side * side, width))
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, patch, patch)})
-        self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)])
+        self.blocks = nn.Sequential(*[Block(width, heads, scaled) for _ in range(depth)])
         self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width, classes) if classes else nn.Identity()
 
     def forward(self, x):
         x = self.patch_embed["proj"](x).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1) + self.pos_embed
-        return self.norm(self.blocks(x))[:, 0]
+        return self.head(self.norm(self.blocks(x))[:, 0])

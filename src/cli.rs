@@ -105,15 +105,25 @@ pub enum LsWhat {
     /// The networks cavern can build
     Models,
     /// A network's layers and their shapes
-    Layers {
-        /// A name of `cavern ls models`
-        model: String,
-        /// Only layers that match this glob
-        #[arg(long = "match", value_name = "GLOB", default_value = "*")]
-        pattern: String,
-    },
+    Layers(LsLayers),
     /// The kinds of probe
     Probes,
+}
+
+/// What `ls layers` takes.
+#[derive(Debug, Clone, Args)]
+pub struct LsLayers {
+    /// A name of `cavern ls models`
+    pub model: String,
+    /// Only layers that match this glob
+    #[arg(long = "match", value_name = "GLOB", default_value = "*")]
+    pub pattern: String,
+    /// Weights file: safetensors, or torch's legacy checkpoint; it tells of classes and heads
+    #[arg(long, value_name = "PATH")]
+    pub weights: Option<PathBuf>,
+    /// Height and width of the input in pixels, where the network allows a choice
+    #[arg(long, value_name = "PIXELS")]
+    pub size: Option<usize>,
 }
 
 /// What `predict` takes.

@@ -3,12 +3,11 @@
 use std::io::Write;
 
 use anyhow::Result;
+use candle_core::Device;
 
-use crate::model::zoo;
+use crate::cli::{LsArgs, LsLayers, LsWhat};
+use crate::model::zoo::{self, Options};
 use crate::probe::KINDS;
-use crate::seed::Seed;
-
-use crate::cli::{LsArgs, LsWhat};
 
 /// Lists what was asked for, one a line.
 ///
@@ -17,30 +16,41 @@ use crate::cli::{LsArgs, LsWhat};
 pub fn run(args: &LsArgs, out: &mut dyn Write) -> Result<()> {
     match &args.what {
         LsWhat::Models => models(out),
-        LsWhat::Layers { model, pattern } => layers(model, pattern, out),
+        LsWhat::Layers(args) => layers(args, out),
         LsWhat::Probes => probes(out),
     }
 }
 
 fn models(out: &mut dyn Write) -> Result<()> {
-    writeln!(out, "{:20} {:>5}  {:13}  about", "model", "input", "weights")?;
-    for m in &zoo::MODELS {
+    writeln!(out, "{:20} {:>15}  {:13}  about", "model", "input", "weights")?;
+    for m in zoo::MODELS {
         let weights = if m.embedded { "built in" } else { "needs a file" };
-        writeln!(out, "{:20} {:>5}  {weights:13}  {}", m.name, m.input, m.about)?;
+        writeln!(out, "{:20} {:>15}  {weights:13}  {}", m.name, shape(&m.input), m.about)?;
     }
     Ok(())
 }
 
-/// Layers do not depend on the weights, so none are asked for.
-fn layers(model: &str, pattern: &str, out: &mut dyn Write) -> Result<()> {
-    let graph = zoo::random(model, Seed(0))?;
-    let nodes = graph.select(pattern)?;
+/// Layers hardly depend on the weights, so none need be given; a file tells of classes and heads.
+fn layers(args: &LsLayers, out: &mut dyn Write) -> Result<()> {
+    let input = match args.size {
+        Some(size) => Some([zoo::info(&args.model)?.input[0], size, size]),
+        None => None,
+    };
+    let options = Options { input, ..Options::default() };
+    let graph = match &args.weights {
+        Some(path) => zoo::build_with(&args.model, Some(path), &options, &Device::Cpu)?,
+        None => zoo::outline(&args.model, &options)?,
+    };
+    let nodes = graph.select(&args.pattern)?;
     writeln!(out, "{:24} shape", "layer")?;
     for node in nodes {
-        let shape: Vec<String> = graph.shape(node).iter().map(ToString::to_string).collect();
-        writeln!(out, "{:24} {}", graph.layer_name(node), shape.join(" x "))?;
+        writeln!(out, "{:24} {}", graph.layer_name(node), shape(graph.shape(node)))?;
     }
     Ok(())
+}
+
+fn shape(shape: &[usize]) -> String {
+    shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ")
 }
 
 fn probes(out: &mut dyn Write) -> Result<()> {

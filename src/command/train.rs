@@ -33,7 +33,7 @@ pub fn run(args: &StudyArgs, out: &mut dyn Write) -> Result<()> {
     let data = dataset::open(&study.dataset, seed)?;
     let path = |end: &str| args.out.join(format!("{model}.{end}"));
     let checkpoint = Some(Checkpoint { path: path("checkpoint.safetensors"), training: digest(&study, options)? });
-    let training = Training { model, dataset: &*data, options, seed, checkpoint };
+    let training = Training { model, input: study.model.input, dataset: &*data, options, seed, checkpoint };
     let mut watch = Watch { progress: None, epochs: options.epochs, said: Ok(()), out };
     writeln!(watch.out, "epoch  learning rate    loss  held-out loss  held-out accuracy")?;
     let trained = train(&training, &mut |event| watch.see(event))?;

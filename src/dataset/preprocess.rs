@@ -105,7 +105,11 @@ impl Picture {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array1;
+    use ndarray_npy::NpzReader;
+
     use super::*;
+    use crate::dataset::decode::decode;
 
     fn preprocess(size: usize, crop: Option<usize>, filter: Filter) -> Preprocess {
         Preprocess { size, filter, crop, mean: [0.5; 3], std: [0.25, 0.5, 1.0] }
@@ -124,6 +128,42 @@ mod tests {
         let p = preprocess(224, Some(256), Filter::Bicubic);
         assert_eq!(p.window(512, 256), (144.0, 16.0, 224.0, 224.0));
         assert_eq!(preprocess(8, None, Filter::Bicubic).window(10, 20), (0.0, 0.0, 10.0, 20.0));
+    }
+
+    /// The picture of tests/golden/preprocess.py, through a PNG.
+    fn noise(width: u32, height: u32) -> RgbImage {
+        let mut state = 12345u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let image = RgbImage::from_fn(width, height, |_, _| image::Rgb([next(), next(), next()]));
+        let mut png = std::io::Cursor::new(Vec::new());
+        image.write_to(&mut png, image::ImageFormat::Png).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("noise.png");
+        std::fs::write(&path, png.into_inner()).unwrap();
+        decode(&path).unwrap().to_rgb8()
+    }
+
+    #[test]
+    fn inputs_are_those_of_torchvision() {
+        let file: &[u8] = include_bytes!("../../tests/golden/preprocess.npz");
+        let mut golden = NpzReader::new(std::io::Cursor::new(file)).unwrap();
+        let names = golden.names().unwrap();
+        assert_eq!(names.len(), 15);
+        for name in names {
+            let wanted: Array1<f32> = golden.by_name(&name).unwrap();
+            let fields: Vec<&str> = name.split(' ').collect();
+            let [width, height, size, short] = [0, 1, 2, 3].map(|i| fields[i].parse::<usize>().unwrap());
+            let filter = serde_json::from_value(fields[4].into()).unwrap();
+            let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+            let preprocess = Preprocess { size, filter, crop: (short > 0).then_some(short), mean, std };
+            let mut out = vec![0.0; 3 * size * size];
+            preprocess.normalise(&preprocess.picture(&noise(width as u32, height as u32)).unwrap(), &mut out);
+            let worst = out.iter().step_by(3).zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-6, "{name}: {worst}");
+        }
     }
 
     #[test]

@@ -130,7 +130,8 @@ impl GraphBuilder {
             digest = digest.field("node", &node.name).field("op", node.op.describe()).json("inputs", &node.inputs)?;
             for weight in node.op.weights() {
                 let values = weight.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-                let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                let mut bytes = vec![0; 4 * values.len()];
+                bytes.chunks_exact_mut(4).zip(&values).for_each(|(to, v)| to.copy_from_slice(&v.to_le_bytes()));
                 digest = digest.json("shape", &weight.dims())?.field("values", bytes);
             }
         }
@@ -158,6 +159,25 @@ impl Graph {
     /// From now on takes pictures whole, stretched to the input, instead of cropping them.
     pub fn stretch(&mut self) {
         self.preprocess.crop = None;
+    }
+
+    /// From now on pictures become input in this way.
+    pub fn prepare(&mut self, preprocess: Preprocess) {
+        self.preprocess = preprocess;
+    }
+
+    /// Names the classes of its logits, the values of its last layer.
+    ///
+    /// # Errors
+    /// When there are more or fewer names than logits.
+    pub fn name_classes(&mut self, names: Vec<String>) -> Result<()> {
+        let logits = self.nodes.last().map_or(0, |n| n.shape.iter().product());
+        if names.len() != logits {
+            let problem = format!("there are {} names for {logits} logits", names.len());
+            return Err(Error::data("the labels", problem, format!("give {logits} names, one a line")));
+        }
+        self.classes = names;
+        Ok(())
     }
 
     /// Names of the classes of its logits; empty where they are not known.
@@ -404,7 +424,7 @@ mod tests {
         let a = g.add("stem", Op::Conv2d(conv, single(&[3, 2, 1, 1], 1), single(&[3], 2)), &[0]);
         let b = g.add("blocks.0.conv", Op::Conv2d(conv, single(&[3, 3, 1, 1], 3), single(&[3], 4)), &[a]);
         let c = g.add("blocks.0", Op::Add(Activation::None), &[b, a]);
-        let pool = Pool2d { reduce: Reduce::Max, kernel: [2, 2], stride: 2, padding: 0 };
+        let pool = Pool2d { reduce: Reduce::Max, kernel: [2, 2], stride: 2, padding: 0, ceil: false };
         let d = g.add("pool", Op::Pool2d(pool), &[c]);
         g.add("mean", Op::GlobalMean, &[d]);
         let preprocess = Preprocess { size: 6, filter: Filter::Nearest, crop: None, mean: [0.0; 3], std: [1.0; 3] };
@@ -468,9 +488,35 @@ mod tests {
 
     #[test]
     fn pulling_back_is_candles_gradient() {
-        let (small, attentive) = (small(), attentive());
+        let (small, attentive, joined) = (small(), attentive(), joined());
         [0, 1, 3, 4, 5].into_iter().for_each(|node| pulled_back(&small, node));
         (1..=9).for_each(|node| pulled_back(&attentive, node));
+        (1..=5).for_each(|node| pulled_back(&joined, node));
+    }
+
+    /// Branches side by side, a norm over channels, a vector of everything.
+    pub(super) fn joined() -> Graph {
+        let single = |shape: &[usize], seed| random(shape, seed).to_dtype(DType::F32).unwrap();
+        let mut g = GraphBuilder::new([2, 3, 4]);
+        let a = g.add("a", Op::Conv2d(Conv2d::default(), single(&[3, 2, 1, 1], 1), single(&[3], 2)), &[0]);
+        let b = g.add("b", Op::Conv2d(Conv2d::default(), single(&[1, 3, 1, 1], 3), single(&[1], 4)), &[a]);
+        let c = g.add("c", Op::Concat, &[a, 0, b]);
+        let d = g.add("norm", Op::ChannelNorm { weight: single(&[6], 5), bias: single(&[6], 6), epsilon: 1e-6 }, &[c]);
+        g.add("vector", Op::Flatten, &[d]);
+        let preprocess = Preprocess { size: 3, filter: Filter::Nearest, crop: None, mean: [0.0; 3], std: [1.0; 3] };
+        g.finish("joined", preprocess, Vec::new(), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn branches_stand_one_after_the_other() {
+        let g = joined();
+        assert_eq!(g.shape(g.layer("c").unwrap()), [6, 3, 4]);
+        assert_eq!(g.shape(g.layer("vector").unwrap()), [72]);
+        let x = random(&[2, 2, 3, 4], 20).to_dtype(DType::F32).unwrap();
+        let y = g.forward(&x, &[1, 3]).unwrap();
+        let bytes = |t: &Tensor| crate::ops::to_vec::<f32>(t).unwrap();
+        assert_eq!(bytes(&y[1].narrow(1, 0, 3).unwrap()), bytes(&y[0]));
+        assert_eq!(bytes(&y[1].narrow(1, 3, 2).unwrap()), bytes(&x));
     }
 
     fn pulled_back(g: &Graph, node: usize) {

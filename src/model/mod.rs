@@ -1,5 +1,6 @@
 //! The networks: named nodes, one executor, weights from files.
 
+pub mod card;
 pub mod graph;
 pub mod pickle;
 pub mod train;

@@ -72,6 +72,12 @@ impl Weights {
         }
     }
 
+    /// The shape of the tensor with this name; `None` where there is none. For builders whose form depends on the file:
+    /// position embeddings of another grid, heads with other classes.
+    pub fn shape_of(&self, name: &str) -> Option<&[usize]> {
+        Some(self.tensors.get(name)?.dims())
+    }
+
     /// Marks names the model has no use for, such as counters: `finish` does not complain of them.
     pub fn ignore(&self, matches: impl Fn(&str) -> bool) {
         let mut taken = self.taken.borrow_mut();

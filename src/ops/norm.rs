@@ -198,6 +198,15 @@ impl BatchNorm {
         let (scale, shift) = self.affine()?;
         Ok((weight.broadcast_mul(&scale.reshape((scale.elem_count(), 1, 1, 1))?)?, shift))
     }
+
+    /// The same of a convolution with a bias `[out]`.
+    ///
+    /// # Errors
+    /// When candle fails.
+    pub fn fold_with(&self, weight: &Tensor, bias: &Tensor) -> Result<(Tensor, Tensor)> {
+        let (weight, shift) = self.fold(weight)?;
+        Ok((weight, shift.add(&bias.mul(&self.affine()?.0)?)?))
+    }
 }
 
 #[cfg(test)]
@@ -255,8 +264,12 @@ mod tests {
         let (x, w) = (random(&[2, 2, 5, 5], 6), random(&[3, 2, 3, 3], 7));
         let zero = random(&[3], 8).zeros_like().unwrap();
         let plain = norm(3).apply(&conv2d(&x, &w, &zero, &Conv2d::default()).unwrap()).unwrap();
-        let (w, b) = norm(3).fold(&w).unwrap();
-        assert!(distance(&plain, &conv2d(&x, &w, &b, &Conv2d::default()).unwrap()) < 1e-12);
+        let (folded, b) = norm(3).fold(&w).unwrap();
+        assert!(distance(&plain, &conv2d(&x, &folded, &b, &Conv2d::default()).unwrap()) < 1e-12);
+        let bias = random(&[3], 9);
+        let plain = norm(3).apply(&conv2d(&x, &w, &bias, &Conv2d::default()).unwrap()).unwrap();
+        let (folded, b) = norm(3).fold_with(&w, &bias).unwrap();
+        assert!(distance(&plain, &conv2d(&x, &folded, &b, &Conv2d::default()).unwrap()) < 1e-12);
     }
 
     #[test]

@@ -38,9 +38,12 @@ pub struct Pool2d {
     pub stride: usize,
     /// Border on every side; it holds no values.
     pub padding: usize,
+    /// Whether a last window that stands over the edge counts, if it starts inside (PyTorch's `ceil_mode`).
+    pub ceil: bool,
 }
 
-/// Pools `[batch, channel, height, width]`; the output size is `floor((size + 2 padding - kernel) / stride) + 1`.
+/// Pools `[batch, channel, height, width]`; the output size is `floor((size + 2 padding - kernel) / stride) + 1`, or one
+/// more: see [`Pool2d::ceil`].
 ///
 /// # Errors
 /// When the window does not fit, or the tensor on the CPU is none of f32, f64 and bf16.
@@ -94,12 +97,22 @@ impl Pool2d {
         };
         let out = |size: usize, kernel: usize| {
             let room = (size + 2 * self.padding).checked_sub(kernel)?;
-            (self.padding < kernel && size > 0).then_some(room.checked_div(self.stride)? + 1)
+            let steps = room.checked_div(self.stride)?;
+            let over = self.ceil && room % self.stride > 0 && (steps + 1) * self.stride < size + self.padding;
+            (self.padding < kernel && size > 0).then_some(steps + 1 + usize::from(over))
         };
         match (out(height, self.kernel[0]), out(width, self.kernel[1])) {
             (Some(rows), Some(columns)) => Ok((batch * channels, [height, width], [rows, columns])),
             _ => candle_core::bail!("pool2d: {self:?} does not fit an input of {height}x{width}"),
         }
+    }
+
+    /// Places without values above and below, left and right, that windows over x reach.
+    pub(crate) fn pads(&self, x: &[usize]) -> Result<[usize; 4]> {
+        let (_, input, output) = self.sizes(x)?;
+        let reach = |axis: usize| (output[axis] - 1) * self.stride + self.kernel[axis];
+        let after = |axis: usize| reach(axis).saturating_sub(self.padding + input[axis]).max(self.padding);
+        Ok([self.padding, after(0), self.padding, after(1)])
     }
 
     /// The window's rows or columns that lie inside the input.
@@ -269,11 +282,12 @@ mod tests {
         fn kernels_are_the_naive_form_to_the_byte(
             size in [1usize..24, 1usize..40],
             kernel in [1usize..6, 1usize..6],
-            (stride, padding, mean, seed) in (1usize..5, 0usize..4, any::<bool>(), any::<u64>()),
+            (stride, padding, mean, ceil, seed) in
+                (1usize..5, 0usize..4, any::<bool>(), any::<bool>(), any::<u64>()),
             rare in prop::sample::select(vec![0.5f32, f32::NEG_INFINITY, f32::INFINITY, f32::NAN]),
         ) {
             let reduce = if mean { Reduce::Mean } else { Reduce::Max };
-            let pool = Pool2d { reduce, kernel, stride, padding };
+            let pool = Pool2d { reduce, kernel, stride, padding, ceil };
             let Ok(sizes) = pool.sizes(&[2, 3, size[0], size[1]]) else { return Ok(()) };
             let x = tied(6 * size[0] * size[1], seed, rare);
             prop_assert_eq!(bits(&pool.forward(&x, sizes)), bits(&naive(&x, sizes, &pool)));
@@ -286,7 +300,7 @@ mod tests {
     fn gradients_are_those_of_central_differences() {
         for reduce in [Reduce::Max, Reduce::Mean] {
             for (kernel, stride, padding) in CASES {
-                let pool = Pool2d { reduce, kernel, stride, padding };
+                let pool = Pool2d { reduce, kernel, stride, padding, ceil: false };
                 gradient(&random(&[2, 2, 9, 9], 7), 1e-6, |x| pool2d(x, &pool));
             }
         }
@@ -305,7 +319,7 @@ mod tests {
     fn kernel_and_composed_form_agree() {
         for reduce in [Reduce::Max, Reduce::Mean] {
             for (kernel, stride, padding) in CASES {
-                let pool = Pool2d { reduce, kernel, stride, padding };
+                let pool = Pool2d { reduce, kernel, stride, padding, ceil: false };
                 let x = random(&[2, 3, 9, 10], 8);
                 let (a, b) = (pool2d(&x, &pool).unwrap(), composed::pool::pool2d(&x, &pool).unwrap());
                 assert!(distance(&a, &b) < 1e-12, "{pool:?}");
@@ -317,11 +331,26 @@ mod tests {
     #[test]
     fn a_tie_gives_its_gradient_to_one_place() {
         let x = Tensor::ones((1, 1, 2, 2), DType::F64, &Device::Cpu).unwrap();
-        let pool = Pool2d { reduce: Reduce::Max, kernel: [2, 2], stride: 2, padding: 0 };
+        let pool = Pool2d { reduce: Reduce::Max, kernel: [2, 2], stride: 2, padding: 0, ceil: false };
         let one = Tensor::ones((1, 1, 1, 1), DType::F64, &Device::Cpu).unwrap();
         let to_x = pool2d_input_gradient(&x, &one, &pool).unwrap();
         assert_eq!(to_vec::<f64>(&to_x).unwrap(), [1.0, 0.0, 0.0, 0.0]);
         assert!(pool2d_input_gradient(&x, &x, &pool).unwrap_err().to_string().contains("[1, 1, 1, 1]"));
+    }
+
+    #[test]
+    fn a_window_over_the_edge_counts_where_it_starts_inside() {
+        // torch.nn.functional.max_pool2d(..., ceil_mode=True) gives these sizes.
+        for (size, kernel, stride, padding, wanted) in
+            [(112, 3, 2, 0, 56), (14, 2, 2, 0, 7), (7, 3, 1, 1, 7), (5, 2, 3, 1, 2), (16, 3, 2, 0, 8), (4, 2, 3, 0, 2)]
+        {
+            let pool = Pool2d { reduce: Reduce::Max, kernel: [kernel; 2], stride, padding, ceil: true };
+            assert_eq!(pool.sizes(&[1, 1, size, size]).unwrap().2, [wanted; 2], "{pool:?} on {size}");
+        }
+        for reduce in [Reduce::Max, Reduce::Mean] {
+            let pool = Pool2d { reduce, kernel: [3, 3], stride: 2, padding: 0, ceil: true };
+            gradient(&random(&[1, 2, 8, 8], 7), 1e-6, |x| pool2d(x, &pool));
+        }
     }
 
     #[test]
@@ -331,7 +360,7 @@ mod tests {
             x[place] = f32::NAN;
             let x = Tensor::from_vec(x, (1, 1, 3, 3), &Device::Cpu).unwrap();
             for reduce in [Reduce::Max, Reduce::Mean] {
-                let pool = Pool2d { reduce, kernel: [3, 3], stride: 1, padding: 0 };
+                let pool = Pool2d { reduce, kernel: [3, 3], stride: 1, padding: 0, ceil: false };
                 assert!(to_vec::<f32>(&pool2d(&x, &pool).unwrap()).unwrap()[0].is_nan());
             }
         }
@@ -341,7 +370,7 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let x = random(&[1, 1, 3, 3], 1);
         for (kernel, stride, padding) in [([4, 4], 1, 0), ([2, 2], 0, 0), ([2, 2], 1, 2)] {
-            let pool = Pool2d { reduce: Reduce::Max, kernel, stride, padding };
+            let pool = Pool2d { reduce: Reduce::Max, kernel, stride, padding, ceil: false };
             assert!(pool2d(&x, &pool).unwrap_err().to_string().contains("does not fit"), "{pool:?}");
         }
     }
@@ -350,7 +379,7 @@ mod tests {
     fn bf16_is_pooled_in_f32() {
         for (kernel, stride, padding) in CASES {
             for reduce in [Reduce::Max, Reduce::Mean] {
-                let pool = Pool2d { reduce, kernel, stride, padding };
+                let pool = Pool2d { reduce, kernel, stride, padding, ceil: false };
                 let x = random(&[2, 3, 9, 10], 1).to_dtype(DType::BF16).unwrap();
                 let wanted = pool2d(&x.to_dtype(DType::F32).unwrap(), &pool).unwrap().to_dtype(DType::BF16).unwrap();
                 assert_eq!(to_vec::<bf16>(&pool2d(&x, &pool).unwrap()).unwrap(), to_vec::<bf16>(&wanted).unwrap());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{Tensor, Var};
 
+use super::op::{planes, rows};
 use super::{Graph, Op, Precision, Step};
 use crate::error::{Error, Result};
 use crate::ops::attention::attention_input_gradient;
@@ -72,6 +73,14 @@ impl Op {
                 let behind = x.dim(1)? - 1 - i;
                 one(gradient.unsqueeze(1)?.pad_with_zeros(1, *i, behind)?)
             }
+            (Self::Concat, _) => Some(parts(inputs, gradient)?),
+            (Self::Flatten, [x]) => one(gradient.reshape(x.dims())?),
+            (Self::ChannelNorm { weight, epsilon, .. }, [x]) => {
+                match layer_norm_input_gradient(&rows(x)?, weight, *epsilon, &rows(gradient)?)? {
+                    Some(to_rows) => one(planes(&to_rows, x.dims())?),
+                    None => None,
+                }
+            }
             _ => None,
         })
     }
@@ -88,6 +97,17 @@ impl Op {
         let of = |x: &Var| gradients.get(x).map_or_else(|| x.zeros_like(), |g| Ok(g.detach()));
         inputs.iter().map(of).collect()
     }
+}
+
+/// The channels of a gradient that belong to each of the inputs, whose channels stood one after the other.
+fn parts(inputs: &[&Tensor], gradient: &Tensor) -> candle_core::Result<Vec<Tensor>> {
+    let mut first = 0;
+    let part = |x: &&Tensor| {
+        let channels = x.dim(1)?;
+        first += channels;
+        gradient.narrow(1, first - channels, channels)?.contiguous()
+    };
+    inputs.iter().map(part).collect()
 }
 
 impl Graph {

