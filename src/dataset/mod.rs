@@ -4,6 +4,7 @@ pub mod camvid;
 pub mod decode;
 pub mod elements;
 pub mod folder;
+pub mod idx;
 pub mod imported;
 pub mod manifest;
 pub mod mask;
@@ -38,6 +39,7 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
         Format::Elements => Ok(Box::new(elements::open(spec, seed)?)),
         Format::Camvid => Ok(Box::new(camvid::open(spec, root(spec)?)?)),
         Format::Folder => Ok(Box::new(folder::open(spec, root(spec)?)?)),
+        Format::Idx => Ok(Box::new(idx::open(spec, root(spec)?)?)),
         Format::Manifest => Ok(Box::new(manifest::open(spec, root(spec)?)?)),
         Format::Imported => Ok(Box::new(imported::open(spec, root(spec)?)?)),
     }

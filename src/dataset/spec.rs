@@ -14,6 +14,8 @@ pub enum Format {
     Elements,
     /// One folder a concept, and folders of negatives.
     Folder,
+    /// MNIST's format: `*-images-idx3-ubyte` and `*-labels-idx1-ubyte`, packed or not.
+    Idx,
     /// `concepts.jsonl` beside images and masks.
     Manifest,
     /// CamVid road scenes: `images/{train,val}/*.jpg`, `masks/{train,val}/*.png`.
@@ -94,6 +96,11 @@ impl DatasetSpec {
         }
     }
 
+    /// Whether its pictures are files of their own.
+    fn has_files(&self) -> bool {
+        matches!(self.format, Format::Folder | Format::Manifest | Format::Camvid)
+    }
+
     /// Checks every value, and that every key belongs to the format.
     ///
     /// # Errors
@@ -102,7 +109,7 @@ impl DatasetSpec {
         let drawn = self.format == Format::Elements;
         let foreign = [
             ("root", drawn && self.root.is_some()),
-            ("tile", (drawn || self.format == Format::Imported) && self.tile.is_some()),
+            ("tile", !self.has_files() && self.tile.is_some()),
             ("group_until", self.format != Format::Folder && self.group_until.is_some()),
             ("world", !drawn && self.world.is_some()),
         ];

@@ -55,9 +55,9 @@ pub struct LayerInfo {
 }
 
 /// A node to run; `fused` is a convolution that is run with it, and the residual.
-struct Step {
-    node: usize,
-    fused: Option<(usize, usize)>,
+pub(super) struct Step {
+    pub(super) node: usize,
+    pub(super) fused: Option<(usize, usize)>,
 }
 
 /// A network: named nodes, its preprocessing, its class names.
@@ -346,7 +346,7 @@ impl Graph {
 
     /// The nodes to run from `start` to the taps, in order. A convolution whose result goes into one sum and is not asked
     /// for is run with that sum.
-    fn steps(&self, start: usize, taps: &[usize]) -> Result<Vec<Step>> {
+    pub(super) fn steps(&self, start: usize, taps: &[usize]) -> Result<Vec<Step>> {
         let needed = self.needed(start, taps)?;
         let mut users: BTreeMap<usize, usize> = BTreeMap::new();
         for j in needed.iter().flat_map(|i| &self.nodes[*i].inputs) {

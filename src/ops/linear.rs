@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
 
-use super::blocked::{Left, Matrix, Panels, Rows, Shared, Sink, View, rows_product};
+use super::blocked::{Left, Matrix, Panels, Rows, Shared, Sink, View, product, rows_product};
 use super::prepared::Prepared;
 use super::tile::Tile;
 use super::value::Value;
@@ -71,6 +71,39 @@ pub(crate) fn linear_input_gradient(
     }
     let part = on_rows(gradient, |rows| rows.matmul(w))?;
     sum.map_or(Ok(part.clone()), |sum| sum + part)
+}
+
+/// Gradients of the weights `[out, in]` and bias `[out]` of a linear layer from that of its sum, before any non-linearity:
+/// x `[..., in]`, the gradient `[..., out]`; on the CPU.
+pub(crate) fn linear_weight_gradient(x: &Tensor, gradient: &Tensor) -> Result<(Tensor, Tensor)> {
+    let ([x_leading @ .., _], [leading @ .., out]) = (x.dims(), gradient.dims()) else {
+        candle_core::bail!("linear: wanted x [..., in] and a gradient [..., out]")
+    };
+    expect_shape("linear: the gradient", gradient, &[x_leading, &[*out]].concat())?;
+    let rows = leading.iter().product::<usize>();
+    match x.dtype() {
+        DType::F32 => to_weights::<f32>(x, gradient, rows),
+        DType::F64 => to_weights::<f64>(x, gradient, rows),
+        other => Err(super::unsupported("linear", other)),
+    }
+}
+
+fn to_weights<T: Real>(x: &Tensor, gradient: &Tensor, rows: usize) -> Result<(Tensor, Tensor)> {
+    let (inputs, out) = (x.elem_count() / rows.max(1), gradient.elem_count() / rows.max(1));
+    let (to_w, to_b) = with_values::<T, _>(x, |x| {
+        with_values::<T, _>(gradient, |gradient| {
+            let turned: Vec<T> = (0..out * rows).map(|i| gradient[i % rows * out + i / rows]).collect();
+            let to_b: Vec<T> = turned.chunks(rows).map(|row| row.iter().copied().sum()).collect();
+            let to_w = written(out * inputs, |y: &mut [MaybeUninit<T>]| {
+                let y = Shared::new(y);
+                let sink = ToRows { y, width: inputs, bias: None, residual: None, activation: Activation::None };
+                product(&Left::new(&turned, rows), inputs, &Matrix { values: x, depth: rows, stride: inputs }, &sink);
+                Ok(())
+            })?;
+            Ok((to_w, to_b))
+        })
+    })?;
+    Ok((Tensor::from_vec(to_w, (out, inputs), x.device())?, Tensor::from_vec(to_b, out, x.device())?))
 }
 
 /// Out of candle's operations.
@@ -254,6 +287,21 @@ mod tests {
             distance(grads.get(&x).unwrap(), &linear_input_gradient(&w, &g, None, &Prepared::default()).unwrap())
                 < 1e-12
         );
+    }
+
+    #[test]
+    fn the_gradient_of_its_weights_is_candles() {
+        for leading in [vec![7], vec![2, 3], vec![60]] {
+            let shape = |last: usize| [leading.as_slice(), &[last]].concat();
+            let (x, g) = (random(&shape(5), 1), random(&shape(4), 2));
+            let var = |shape: &[usize], seed| candle_core::Var::from_tensor(&random(shape, seed)).unwrap();
+            let (w, b) = (var(&[4, 5], 3), var(&[4], 4));
+            let grads = out_of_candle(&x, &w, &b).unwrap().mul(&g).unwrap().sum_all().unwrap().backward().unwrap();
+            let (to_w, to_b) = linear_weight_gradient(&x, &g).unwrap();
+            assert!(distance(&to_w, grads.get(&w).unwrap()) < 1e-12);
+            assert!(distance(&to_b, grads.get(&b).unwrap()) < 1e-12);
+        }
+        assert!(linear_weight_gradient(&random(&[3, 5], 1), &random(&[4, 5], 2)).is_err());
     }
 
     #[test]

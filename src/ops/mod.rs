@@ -9,6 +9,7 @@ pub mod norm;
 pub mod pool;
 pub mod resize;
 
+pub(crate) mod batch_norm;
 pub(crate) mod blocked;
 pub(crate) mod composed;
 pub(crate) mod memory;
@@ -23,7 +24,7 @@ pub(crate) mod check;
 
 pub use activation::Activation;
 pub use conv::{Conv2d, Padding, conv2d};
-pub(crate) use conv::{conv2d_input_gradient, conv2d_prepared};
+pub(crate) use conv::{conv2d_input_gradient, conv2d_prepared, conv2d_weight_gradient};
 pub(crate) use prepared::Prepared;
 
 use std::mem::MaybeUninit;

@@ -28,18 +28,55 @@ pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
         let depth = panel.len() / PANEL;
         assert!((1..=ROWS).contains(&rows) && (1..=PANEL).contains(&columns), "tile: {rows} rows, {columns} columns");
         assert!((rows - 1) * stride + depth <= left.len(), "tile: the left side has too few values");
-        let place = Place { left: left.as_ptr(), stride, panel: panel.as_ptr(), depth, sums: sums.as_mut_ptr().cast() };
+        let (left, panel, sums) = (left.as_ptr(), panel.as_ptr(), sums.as_mut_ptr().cast());
+        let place = Place { left, stride, panel, at: std::ptr::null(), depth, sums };
         // SAFETY: asserted above: rows `0..rows` of `depth` values lie in `left`, `depth` rows of PANEL values in
         // `panel`; `sums` has ROWS rows of PANEL values, and no tile goes beyond rows and PANEL columns.
-        unsafe { Self::dispatch(&place, rows, columns) }
+        unsafe { Self::dispatch::<false>(&place, rows, columns) }
+    }
+
+    /// The same sums with a right side that lies in memory as it is: its columns from `first` on.
+    fn tile_of(
+        left: &[Self],
+        stride: usize,
+        (right, first): (&Scattered<'_, Self>, usize),
+        (rows, columns): (usize, usize),
+        sums: &mut Tile<Self::Sum>,
+    ) {
+        let depth = right.at.len();
+        assert!((1..=ROWS).contains(&rows) && (1..=PANEL).contains(&columns), "tile: {rows} rows, {columns} columns");
+        assert!((rows - 1) * stride + depth <= left.len(), "tile: the left side has too few values");
+        assert!(right.most + first + PANEL <= right.values.len(), "tile: the right side has too few values");
+        let (left, panel, sums) = (left.as_ptr(), right.values[first..].as_ptr(), sums.as_mut_ptr().cast());
+        let place = Place { left, stride, panel, at: right.at.as_ptr(), depth, sums };
+        // SAFETY: asserted above: rows `0..rows` of `depth` values lie in `left`; none of the `depth` places in `at` is
+        // beyond `most`, and behind that of the first column PANEL values lie in `right`; `sums` as above.
+        unsafe { Self::dispatch::<true>(&place, rows, columns) }
     }
 
     /// Runs the widest loop there is.
     ///
     /// # Safety
-    /// `place` holds `rows` rows on the left, and a panel of PANEL columns.
+    /// `place` holds `rows` rows on the left, and PANEL columns of the right side: a panel, or where `SCATTERED` behind
+    /// each of the places in `at`.
     #[doc(hidden)]
-    unsafe fn dispatch(place: &Place<Self, Self::Sum>, rows: usize, columns: usize);
+    unsafe fn dispatch<const SCATTERED: bool>(place: &Place<Self, Self::Sum>, rows: usize, columns: usize);
+}
+
+/// A right side whose rows, one for every step of the depth, lie anywhere in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scattered<'a, O> {
+    values: &'a [O],
+    at: &'a [usize],
+    /// The largest of the places.
+    most: usize,
+}
+
+impl<'a, O> Scattered<'a, O> {
+    /// Rows that start at the places `at`.
+    pub(crate) fn new(values: &'a [O], at: &'a [usize]) -> Self {
+        Self { values, at, most: at.iter().copied().max().unwrap_or(0) }
+    }
 }
 
 /// Where a tile's operands and sums are.
@@ -49,6 +86,8 @@ pub(crate) struct Place<O, T> {
     left: *const O,
     stride: usize,
     panel: *const O,
+    /// Where the right side is scattered: how far behind `panel` each of its rows starts.
+    at: *const usize,
     depth: usize,
     sums: *mut T,
 }
@@ -90,12 +129,15 @@ trait Lanes: Copy {
 
 /// A tile of `R` rows and `N` registers.
 #[inline(always)]
-unsafe fn run<L: Lanes, const R: usize, const N: usize>(p: Place<L::Operand, <L::Operand as Operand>::Sum>) {
+unsafe fn run<L: Lanes, const R: usize, const N: usize, const SCATTERED: bool>(
+    p: Place<L::Operand, <L::Operand as Operand>::Sum>,
+) {
     // SAFETY: the caller's: R rows, N registers and `depth` steps lie inside.
     unsafe {
         let mut sums = [[L::zero(); N]; R];
         for k in 0..p.depth {
-            let right: [L::Right; N] = std::array::from_fn(|n| L::right(p.panel.add(k * PANEL + n * L::COUNT)));
+            let row = p.panel.add(if SCATTERED { *p.at.add(k) } else { k * PANEL });
+            let right: [L::Right; N] = std::array::from_fn(|n| L::right(row.add(n * L::COUNT)));
             for (r, sums) in sums.iter_mut().enumerate() {
                 let left = L::left(p.left.add(r * p.stride + k));
                 for (sum, right) in sums.iter_mut().zip(right) {
@@ -113,7 +155,10 @@ unsafe fn run<L: Lanes, const R: usize, const N: usize>(p: Place<L::Operand, <L:
 
 /// All rows of `N` registers of columns.
 #[inline(always)]
-unsafe fn strip<L: Lanes, const N: usize>(p: Place<L::Operand, <L::Operand as Operand>::Sum>, rows: usize) {
+unsafe fn strip<L: Lanes, const N: usize, const SCATTERED: bool>(
+    p: Place<L::Operand, <L::Operand as Operand>::Sum>,
+    rows: usize,
+) {
     let mut r = 0;
     while r < rows {
         // SAFETY: row `r` and as many as are taken below lie inside.
@@ -121,19 +166,19 @@ unsafe fn strip<L: Lanes, const N: usize>(p: Place<L::Operand, <L::Operand as Op
             let at = Place { left: p.left.add(r * p.stride), sums: p.sums.add(r * PANEL), ..p };
             r += match (rows - r).min(L::MOST) {
                 8.. => {
-                    run::<L, 8, N>(at);
+                    run::<L, 8, N, SCATTERED>(at);
                     8
                 }
                 4.. => {
-                    run::<L, 4, N>(at);
+                    run::<L, 4, N, SCATTERED>(at);
                     4
                 }
                 2.. => {
-                    run::<L, 2, N>(at);
+                    run::<L, 2, N, SCATTERED>(at);
                     2
                 }
                 _ => {
-                    run::<L, 1, N>(at);
+                    run::<L, 1, N, SCATTERED>(at);
                     1
                 }
             };
@@ -143,15 +188,19 @@ unsafe fn strip<L: Lanes, const N: usize>(p: Place<L::Operand, <L::Operand as Op
 
 /// A whole tile.
 #[inline(always)]
-unsafe fn grid<L: Lanes>(p: &Place<L::Operand, <L::Operand as Operand>::Sum>, rows: usize, columns: usize) {
+unsafe fn grid<L: Lanes, const SCATTERED: bool>(
+    p: &Place<L::Operand, <L::Operand as Operand>::Sum>,
+    rows: usize,
+    columns: usize,
+) {
     for first in (0..columns).step_by(3 * L::COUNT) {
         // SAFETY: PANEL is a multiple of three registers: what starts inside lies inside.
         unsafe {
             let at = Place { panel: p.panel.add(first), sums: p.sums.add(first), ..*p };
             match (columns - first).div_ceil(L::COUNT) {
-                1 => strip::<L, 1>(at, rows),
-                2 => strip::<L, 2>(at, rows),
-                _ => strip::<L, 3>(at, rows),
+                1 => strip::<L, 1, SCATTERED>(at, rows),
+                2 => strip::<L, 2, SCATTERED>(at, rows),
+                _ => strip::<L, 3, SCATTERED>(at, rows),
             }
         }
     }
@@ -242,27 +291,27 @@ impl Lanes for PlainPairs {
 
 impl Operand for f64 {
     type Sum = f64;
-    unsafe fn dispatch(place: &Place<f64, f64>, rows: usize, columns: usize) {
+    unsafe fn dispatch<const SCATTERED: bool>(place: &Place<f64, f64>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<Plain<f64>>(place, rows, columns) }
+        unsafe { grid::<Plain<f64>, SCATTERED>(place, rows, columns) }
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 impl Operand for f32 {
     type Sum = f32;
-    unsafe fn dispatch(place: &Place<f32, f32>, rows: usize, columns: usize) {
+    unsafe fn dispatch<const SCATTERED: bool>(place: &Place<f32, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<Plain<f32>>(place, rows, columns) }
+        unsafe { grid::<Plain<f32>, SCATTERED>(place, rows, columns) }
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 impl Operand for Pair {
     type Sum = f32;
-    unsafe fn dispatch(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+    unsafe fn dispatch<const SCATTERED: bool>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<PlainPairs>(place, rows, columns) }
+        unsafe { grid::<PlainPairs, SCATTERED>(place, rows, columns) }
     }
 }
 
@@ -364,40 +413,40 @@ mod x86 {
     );
 
     #[target_feature(enable = "avx512f")]
-    unsafe fn avx512(place: &Place<f32, f32>, rows: usize, columns: usize) {
+    unsafe fn avx512<const SCATTERED: bool>(place: &Place<f32, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<Avx512>(place, rows, columns) }
+        unsafe { grid::<Avx512, SCATTERED>(place, rows, columns) }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2(place: &Place<f32, f32>, rows: usize, columns: usize) {
+    unsafe fn avx2<const SCATTERED: bool>(place: &Place<f32, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<Avx2>(place, rows, columns) }
+        unsafe { grid::<Avx2, SCATTERED>(place, rows, columns) }
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
-    unsafe fn avx512_pairs(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+    unsafe fn avx512_pairs<const SCATTERED: bool>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<Avx512Pairs>(place, rows, columns) }
+        unsafe { grid::<Avx512Pairs, SCATTERED>(place, rows, columns) }
     }
 
     #[target_feature(enable = "avx2")]
-    unsafe fn avx2_pairs(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+    unsafe fn avx2_pairs<const SCATTERED: bool>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<PlainPairs>(place, rows, columns) }
+        unsafe { grid::<PlainPairs, SCATTERED>(place, rows, columns) }
     }
 
     impl Operand for f32 {
         type Sum = f32;
-        unsafe fn dispatch(place: &Place<f32, f32>, rows: usize, columns: usize) {
+        unsafe fn dispatch<const SCATTERED: bool>(place: &Place<f32, f32>, rows: usize, columns: usize) {
             // SAFETY: the caller's; the instructions are there.
             unsafe {
                 if is_x86_feature_detected!("avx512f") {
-                    avx512(place, rows, columns);
+                    avx512::<SCATTERED>(place, rows, columns);
                 } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    avx2(place, rows, columns);
+                    avx2::<SCATTERED>(place, rows, columns);
                 } else {
-                    grid::<Plain<f32>>(place, rows, columns);
+                    grid::<Plain<f32>, SCATTERED>(place, rows, columns);
                 }
             }
         }
@@ -405,15 +454,15 @@ mod x86 {
 
     impl Operand for Pair {
         type Sum = f32;
-        unsafe fn dispatch(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+        unsafe fn dispatch<const SCATTERED: bool>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
             // SAFETY: the caller's; the instructions are there.
             unsafe {
                 if is_x86_feature_detected!("avx512bf16") {
-                    avx512_pairs(place, rows, columns);
+                    avx512_pairs::<SCATTERED>(place, rows, columns);
                 } else if is_x86_feature_detected!("avx2") {
-                    avx2_pairs(place, rows, columns);
+                    avx2_pairs::<SCATTERED>(place, rows, columns);
                 } else {
-                    grid::<PlainPairs>(place, rows, columns);
+                    grid::<PlainPairs, SCATTERED>(place, rows, columns);
                 }
             }
         }
@@ -424,47 +473,53 @@ mod x86 {
         use super::super::{PANEL, ROWS, Tile, tests};
         use super::*;
 
-        type Loop<O> = unsafe fn(&Place<O, f32>, usize, usize);
+        /// The right side as a panel, and scattered.
+        type Loops<O> = [unsafe fn(&Place<O, f32>, usize, usize); 2];
 
         #[test]
         fn every_instruction_set_gives_the_sums_of_plain_loops() {
-            let mut loops: Vec<Loop<f32>> = vec![grid::<Plain<f32>>];
+            let mut loops: Vec<Loops<f32>> = vec![[grid::<Plain<f32>, false>, grid::<Plain<f32>, true>]];
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                loops.push(avx2);
+                loops.push([avx2::<false>, avx2::<true>]);
             }
             if is_x86_feature_detected!("avx512f") {
-                loops.push(avx512);
+                loops.push([avx512::<false>, avx512::<true>]);
             }
-            for run in loops {
+            for [dense, scattered] in loops {
                 // SAFETY: the processor has the instructions; the sizes are those of `check`.
-                tests::check(|place, rows, columns| unsafe { run(place, rows, columns) }, |v| v as f32);
+                tests::check(false, |place, rows, columns| unsafe { dense(place, rows, columns) }, |v| v as f32);
+                // SAFETY: as above.
+                tests::check(true, |place, rows, columns| unsafe { scattered(place, rows, columns) }, |v| v as f32);
             }
         }
 
         #[test]
         fn every_instruction_set_multiplies_pairs() {
-            let mut loops: Vec<Loop<Pair>> = vec![grid::<PlainPairs>];
+            let mut loops: Vec<Loops<Pair>> = vec![[grid::<PlainPairs, false>, grid::<PlainPairs, true>]];
             if is_x86_feature_detected!("avx2") {
-                loops.push(avx2_pairs);
+                loops.push([avx2_pairs::<false>, avx2_pairs::<true>]);
             }
             if is_x86_feature_detected!("avx512bf16") {
-                loops.push(avx512_pairs);
+                loops.push([avx512_pairs::<false>, avx512_pairs::<true>]);
             }
             let pair = |v: f64| Pair::new(half::bf16::from_f64(v), half::bf16::from_f64(0.0));
-            for run in loops {
+            for [dense, scattered] in loops {
                 // SAFETY: the processor has the instructions; the sizes are those of `check`.
-                tests::check(|place, rows, columns| unsafe { run(place, rows, columns) }, pair);
+                tests::check(false, |place, rows, columns| unsafe { dense(place, rows, columns) }, pair);
+                // SAFETY: as above.
+                tests::check(true, |place, rows, columns| unsafe { scattered(place, rows, columns) }, pair);
                 let (left, panel) = ([Pair::new(half::bf16::ONE, half::bf16::from_f32(3.0))], [left_two(); 48]);
                 let mut sums: Tile<f32> = [[0.0; PANEL]; ROWS];
                 let place = Place {
                     left: left.as_ptr(),
                     stride: 1,
                     panel: panel.as_ptr(),
+                    at: std::ptr::null(),
                     depth: 1,
                     sums: sums.as_mut_ptr().cast(),
                 };
                 // SAFETY: one row, one panel row.
-                unsafe { run(&place, 1, 48) };
+                unsafe { dense(&place, 1, 48) };
                 assert_eq!(sums[0], [2.0 + 12.0; 48]);
             }
         }
@@ -481,19 +536,25 @@ mod tests {
     use candle_core::WithDType;
 
     /// Sums of small whole numbers, which every type holds exactly.
-    pub(super) fn check<O: Operand>(run: impl Fn(&Place<O, O::Sum>, usize, usize), of: impl Fn(f64) -> O) {
+    pub(super) fn check<O: Operand>(
+        scattered: bool,
+        run: impl Fn(&Place<O, O::Sum>, usize, usize),
+        of: impl Fn(f64) -> O,
+    ) {
         for (rows, columns, depth) in [(8, 48, 5), (7, 47, 3), (3, 17, 1), (1, 1, 9), (5, 33, 2), (2, 8, 4)] {
             let value = |i: usize| ((i * 7) % 11) as f64 - 5.0;
             let stride = depth + 2;
             let left: Vec<O> = (0..rows * stride).map(|i| of(value(i))).collect();
             let panel: Vec<O> = (0..depth * PANEL).map(|i| of(value(i + 3))).collect();
             let mut sums: Tile<O::Sum> = crate::ops::blocked::tile();
-            let place =
-                Place { left: left.as_ptr(), stride, panel: panel.as_ptr(), depth, sums: sums.as_mut_ptr().cast() };
-            run(&place, rows, columns);
+            // Scattered: the same panel from its last row to its first.
+            let row = |k: usize| if scattered { depth - 1 - k } else { k };
+            let at: Vec<usize> = (0..depth).map(|k| row(k) * PANEL).collect();
+            let (sums_at, left, panel) = (sums.as_mut_ptr().cast(), left.as_ptr(), panel.as_ptr());
+            run(&Place { left, stride, panel, at: at.as_ptr(), depth, sums: sums_at }, rows, columns);
             for (r, sums) in sums.iter().enumerate().take(rows) {
                 for (c, sum) in sums.iter().enumerate().take(columns) {
-                    let wanted: f64 = (0..depth).map(|k| value(r * stride + k) * value(k * PANEL + c + 3)).sum();
+                    let wanted: f64 = (0..depth).map(|k| value(r * stride + k) * value(row(k) * PANEL + c + 3)).sum();
                     assert_eq!(sum.to_f64(), wanted, "row {r} column {c} of {rows}x{columns}, depth {depth}");
                 }
             }
@@ -503,6 +564,16 @@ mod tests {
     #[test]
     fn doubles_give_the_sums_of_plain_loops() {
         // SAFETY: the sizes are those of `check`.
-        check(|place: &Place<f64, f64>, rows, columns| unsafe { f64::dispatch(place, rows, columns) }, |v| v);
+        check(
+            false,
+            |place: &Place<f64, f64>, rows, columns| unsafe { f64::dispatch::<false>(place, rows, columns) },
+            |v| v,
+        );
+        // SAFETY: as above.
+        check(
+            true,
+            |place: &Place<f64, f64>, rows, columns| unsafe { f64::dispatch::<true>(place, rows, columns) },
+            |v| v,
+        );
     }
 }

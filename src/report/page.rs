@@ -130,10 +130,10 @@ pub struct CosineMatrix {
     pub values: Vec<Vec<f64>>,
 }
 
-/// The objective of one activation maximisation.
+/// Numbers by step: the objective of one activation maximisation, or one number of the course of a training.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trace {
-    /// What was maximised.
+    /// What they are of.
     pub label: String,
     /// One value a step.
     pub values: Vec<f32>,

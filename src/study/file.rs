@@ -69,6 +69,9 @@ pub struct ModelSpec {
     /// The weights file; models with embedded weights need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
+    /// `[channel, height, width]` of the input, where the network leaves a choice; left out, its usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<[usize; 3]>,
     /// Layers to study: names or globs of `cavern ls layers MODEL`.
     #[serde(default)]
     pub layers: Vec<String>,

@@ -32,6 +32,7 @@ use efficientnet::Scale;
 pub use labels::read_labels;
 pub use plan::Options;
 use plan::Plan;
+pub(super) use source::Fold;
 use source::{Blank, Random, Source};
 use vit::Origin;
 
@@ -254,6 +255,26 @@ pub fn initial_with(name: &str, options: &Options, seed: Seed) -> Result<BTreeMa
     let (info, source) = (info(name)?, Random::new(seed));
     (info.assemble)(&plan_of(info, &source, options, &Device::Cpu))?;
     Ok(source.into_drawn())
+}
+
+/// A network at the start of its training.
+pub(super) struct Draft {
+    pub(super) graph: Graph,
+    /// Its random tensors by name.
+    pub(super) tensors: BTreeMap<String, Tensor>,
+    /// Its batch norms.
+    pub(super) folds: Vec<Fold>,
+}
+
+/// A network with random tensors, and what its layers are made of: to train it.
+///
+/// # Errors
+/// When there is no such network, or it does not allow a choice.
+pub(super) fn draft(name: &str, options: &Options, seed: Seed) -> Result<Draft> {
+    let (info, source) = (info(name)?, Random::new(seed));
+    let graph = (info.assemble)(&plan_of(info, &source, options, &Device::Cpu))?;
+    let (tensors, folds) = source.into_parts();
+    Ok(Draft { graph, tensors, folds })
 }
 
 /// Writes tensors as a safetensors file, whole or not at all.

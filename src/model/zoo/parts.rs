@@ -29,6 +29,7 @@ impl Norm<'_> {
 
 /// The convolution `conv.weight` without bias and the batch norm after it, as one.
 pub(super) fn folded(source: &dyn Source, conv: &str, norm: Norm<'_>, shape: &[usize], geometry: Conv2d) -> Result<Op> {
+    source.folds(Some(conv), norm.0, norm.1);
     let (weight, bias) = norm.take(source, shape[0])?.fold(&source.take(&format!("{conv}.weight"), shape)?)?;
     Ok(Op::Conv2d(geometry, weight, bias))
 }

@@ -79,6 +79,7 @@ impl<'a> Net<'a> {
         let taps = source.shape_of(&conv).and_then(|s| s.get(2).copied()).unwrap_or(taps);
         let weight = source.take(&conv, &[out, input, taps])?.unsqueeze(2)?;
         let norm = format!("{name}.1");
+        source.folds(Some(&format!("{name}.0")), &norm, EPSILON);
         let (weight, bias) = Norm(&norm, EPSILON).take(source, out)?.fold(&weight)?;
         let geometry = Conv2d { padding: Padding::Same, activation: f, ..Conv2d::default() };
         Ok(self.graph.add(name, Op::Conv2d(geometry, weight, bias), &[from]))
@@ -87,6 +88,7 @@ impl<'a> Net<'a> {
     /// A norm by itself: a convolution of every channel with one number.
     fn norm(&mut self, from: usize, name: &str, channels: usize) -> Result<usize> {
         let ones = candle_core::Tensor::ones((channels, 1, 1, 1), DType::F32, self.plan.device)?;
+        self.plan.source.folds(None, name, EPSILON);
         let (weight, bias) = Norm(name, EPSILON).take(self.plan.source, channels)?.fold(&ones)?;
         let geometry = Conv2d { groups: channels, ..Conv2d::default() };
         Ok(self.graph.add(name, Op::Conv2d(geometry, weight, bias), &[from]))

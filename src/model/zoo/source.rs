@@ -24,6 +24,18 @@ pub(super) trait Source {
     fn has(&self, _name: &str, otherwise: bool) -> bool {
         otherwise
     }
+
+    /// Is told of a batch norm, what it adds to the variance, and the convolution that it is folded into: that of this name,
+    /// or one of ones.
+    fn folds(&self, _conv: Option<&str>, _norm: &str, _epsilon: f64) {}
+}
+
+/// A batch norm that is folded into a convolution: see [`Source::folds`].
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::model) struct Fold {
+    pub(in crate::model) conv: Option<String>,
+    pub(in crate::model) norm: String,
+    pub(in crate::model) epsilon: f64,
 }
 
 impl Source for Weights {
@@ -70,16 +82,22 @@ impl Source for Blank {
 pub(super) struct Random {
     seed: Seed,
     drawn: RefCell<BTreeMap<String, Tensor>>,
+    folds: RefCell<Vec<Fold>>,
 }
 
 impl Random {
     pub(super) fn new(seed: Seed) -> Self {
-        Self { seed, drawn: RefCell::default() }
+        Self { seed, drawn: RefCell::default(), folds: RefCell::default() }
     }
 
     /// What has been drawn.
     pub(super) fn into_drawn(self) -> BTreeMap<String, Tensor> {
-        self.drawn.into_inner()
+        self.into_parts().0
+    }
+
+    /// The same, and what has been folded, in that order.
+    pub(super) fn into_parts(self) -> (BTreeMap<String, Tensor>, Vec<Fold>) {
+        (self.drawn.into_inner(), self.folds.into_inner())
     }
 }
 
@@ -99,6 +117,11 @@ impl Source for Random {
         let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
         self.drawn.borrow_mut().insert(name.to_owned(), tensor.clone());
         Ok(tensor)
+    }
+
+    fn folds(&self, conv: Option<&str>, norm: &str, epsilon: f64) {
+        let fold = Fold { conv: conv.map(str::to_owned), norm: norm.to_owned(), epsilon };
+        self.folds.borrow_mut().push(fold);
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::ops::Activation;
 use crate::ops::activation::{relu_of, relu6_of};
 use crate::ops::blocked::{Shared, Sink};
-use crate::ops::tile::Tile;
+use crate::ops::tile::{PANEL, Tile};
 use crate::ops::value::Value;
 use crate::ops::vector::{Kernel, dispatch};
 
@@ -50,6 +50,15 @@ pub(crate) struct Finish<'a, V: Value> {
 }
 
 impl<V: Value> Finish<'_, V> {
+    /// Bias and non-linearity of one channel's sums, where no residual comes between.
+    #[inline(always)]
+    pub(super) fn apply(&self, channel: usize, sums: &mut [V::Sum; PANEL]) {
+        if let Some(bias) = self.bias {
+            sums.iter_mut().for_each(|sum| *sum += bias[channel]);
+        }
+        self.activation.apply_to(sums);
+    }
+
     /// Writes sums of one channel to their place, which starts at `at`.
     #[inline(always)]
     pub(super) fn write(&self, channel: usize, at: usize, sums: &[V::Sum], out: &mut [std::mem::MaybeUninit<V>]) {

@@ -33,6 +33,9 @@ pub(super) fn forward<V: Fast>(
         if V::winograd(g, source, &|| Cow::Borrowed(w), finish, &prepared.winograd_forward, y)? {
             return Ok(());
         }
+        if V::direct(g, source, &|| Cow::Borrowed(w), finish, y) {
+            return Ok(());
+        }
         // Numbers that are their own operands need no other form.
         if V::DEPTH == 1 {
             products(g, source, &V::operands(w, g.depth()), finish, y);

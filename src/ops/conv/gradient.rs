@@ -45,6 +45,9 @@ pub(super) fn input_gradient<T: Real>(
         if T::winograd(&turned, source, &weights, &finish, &prepared.winograd_backward, x)? {
             return Ok(());
         }
+        if T::direct(&turned, source, &weights, &finish, x) {
+            return Ok(());
+        }
         products(&turned, source, prepared.backward.get(|| turned_weights(g, w))?, &finish, x);
         Ok(())
     })

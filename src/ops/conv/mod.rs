@@ -5,9 +5,11 @@
 //! the planes where the kernel is 1x1. Elsewhere: candle's own operations.
 
 mod depthwise;
+mod direct;
 mod finish;
 mod forward;
 mod gradient;
+mod planes;
 mod source;
 mod weights;
 mod windows;
@@ -223,6 +225,39 @@ pub(crate) fn conv2d_input_gradient(
         (true, DType::F32) => to_input::<f32>(conv, &geometry, w, (y, gradient), sum, prepared).map(Some),
         (true, DType::F64) => to_input::<f64>(conv, &geometry, w, (y, gradient), sum, prepared).map(Some),
         _ => Ok(None),
+    }
+}
+
+/// Gradients of a convolution's weights `[out, in / groups, kh, kw]` and, where there is one, bias `[out]`, from that of its
+/// sum, before any non-linearity; on the CPU.
+pub(crate) fn conv2d_weight_gradient(
+    x: &Tensor,
+    w: &[usize],
+    bias: bool,
+    gradient: &Tensor,
+    conv: &Conv2d,
+) -> Result<(Tensor, Option<Tensor>)> {
+    fn run<T: Real>(
+        g: &Geometry,
+        x: &Tensor,
+        w: &[usize],
+        bias: bool,
+        gradient: &Tensor,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        with_values::<T, _>(x, |x| {
+            with_values::<T, _>(gradient, |gradient| {
+                let to_w = Tensor::from_vec(weights::weight_gradient(g, x, gradient), w, &Device::Cpu)?;
+                let to_b = || Tensor::from_vec(weights::bias_gradient(g, gradient), w[0], &Device::Cpu);
+                Ok((to_w, bias.then(to_b).transpose()?))
+            })
+        })
+    }
+    let geometry = conv.geometry(x.dims(), w)?;
+    expect_shape("conv2d: the gradient", gradient, &geometry.shape())?;
+    match x.dtype() {
+        DType::F32 => run::<f32>(&geometry, x, w, bias, gradient),
+        DType::F64 => run::<f64>(&geometry, x, w, bias, gradient),
+        other => Err(unsupported("conv2d", other)),
     }
 }
 

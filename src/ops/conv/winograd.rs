@@ -13,10 +13,10 @@ use candle_core::Result;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::Geometry;
 use super::finish::Finish;
 use super::source::Source;
 use super::windows::{Line, lines, spread};
+use super::{Geometry, direct};
 use crate::ops::Real;
 use crate::ops::blocked::{Shared, tile};
 use crate::ops::prepared::Form;
@@ -42,7 +42,7 @@ const PIECE: usize = 32;
 /// The numbers of a panel of windows at one place.
 type Lane<T> = [T; PANEL];
 
-/// Values whose convolutions may go by Winograd's algorithm.
+/// Values whose convolutions may go by Winograd's algorithm, or straight from their planes.
 pub(crate) trait Fast: Value {
     /// Computes `finish(source * weights)`, or returns false where another way is better: for short numbers always, which
     /// would not survive the transforms.
@@ -55,6 +55,17 @@ pub(crate) trait Fast: Value {
         _: &mut [MaybeUninit<Self>],
     ) -> Result<bool> {
         Ok(false)
+    }
+
+    /// The same straight from padded planes.
+    fn direct<'w>(
+        _: &Geometry,
+        _: Source<'_, Self>,
+        _: &dyn Fn() -> Cow<'w, [Self]>,
+        _: &Finish<'_, Self>,
+        _: &mut [MaybeUninit<Self>],
+    ) -> bool {
+        false
     }
 }
 
@@ -75,6 +86,20 @@ macro_rules! fast {
                 let weights = form.get(|| transformed_weights(g, &weights()))?;
                 convolve(g, source, weights, finish, y);
                 Ok(true)
+            }
+
+            fn direct<'w>(
+                g: &Geometry,
+                source: Source<'_, Self>,
+                weights: &dyn Fn() -> Cow<'w, [Self]>,
+                finish: &Finish<'_, Self>,
+                y: &mut [MaybeUninit<Self>],
+            ) -> bool {
+                if !direct::pays(g) {
+                    return false;
+                }
+                direct::convolve(g, source, &weights(), finish, y);
+                true
             }
         }
     };

@@ -7,7 +7,7 @@ mod trace;
 
 pub(super) use scatter::correlation;
 
-use super::page::Page;
+use super::page::{Page, Trace};
 use super::select;
 use crate::error::Result;
 
@@ -34,8 +34,16 @@ pub fn figures(page: &Page<'_>) -> Result<Vec<(String, String)>> {
             all.push((format!("cosine-{}.svg", i + 1), svg));
         }
     }
-    if let Some(svg) = trace::draw(&page.traces)? {
+    if let Some(svg) = trace::draw(&page.traces, trace::Axis { unit: "step", first: 0 })? {
         all.push(("trace.svg".to_owned(), svg));
     }
     Ok(all)
+}
+
+/// Draws numbers by epoch, a panel each, as an SVG text; none where there is nothing to draw.
+///
+/// # Errors
+/// When the figure cannot be drawn.
+pub fn by_epoch(traces: &[Trace]) -> Result<Option<String>> {
+    trace::draw(traces, trace::Axis { unit: "epoch", first: 1 })
 }

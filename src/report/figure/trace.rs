@@ -1,4 +1,4 @@
-//! The objective of activation maximisation by step, a small panel for each rendering.
+//! Numbers by step, a small panel each: the objective of activation maximisation, or the course of a training.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -18,8 +18,15 @@ const PLOT_H: i32 = PANEL - TOP - 34;
 /// More points than this cannot be told apart in a panel.
 const MOST_POINTS: usize = 160;
 
+/// What is counted along the panels, and the number of the first value.
+#[derive(Clone, Copy)]
+pub(super) struct Axis {
+    pub(super) unit: &'static str,
+    pub(super) first: usize,
+}
+
 /// The figure, or none without a trace.
-pub(super) fn draw(traces: &[Trace]) -> Result<Option<String>> {
+pub(super) fn draw(traces: &[Trace], axis: Axis) -> Result<Option<String>> {
     let traces: Vec<&Trace> = traces.iter().filter(|t| t.values.iter().any(|v| v.is_finite())).collect();
     if traces.is_empty() {
         return Ok(None);
@@ -28,14 +35,14 @@ pub(super) fn draw(traces: &[Trace]) -> Result<Option<String>> {
     let image = svg(WIDTH, PANEL * lines, |root| {
         for (i, trace) in traces.iter().enumerate() {
             let at = (i as i32 % COLUMNS * CELL, i as i32 / COLUMNS * PANEL);
-            draw_trace(root, trace, at)?;
+            draw_trace(root, trace, axis, at)?;
         }
         Ok(())
     })?;
     Ok(Some(image))
 }
 
-fn draw_trace(root: &Area<'_>, trace: &Trace, (left, top): (i32, i32)) -> Result<()> {
+fn draw_trace(root: &Area<'_>, trace: &Trace, axis: Axis, (left, top): (i32, i32)) -> Result<()> {
     let finite = || trace.values.iter().map(|v| f64::from(*v)).filter(|v| v.is_finite());
     let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
     let span = if high > low { high - low } else { 1.0 };
@@ -49,8 +56,9 @@ fn draw_trace(root: &Area<'_>, trace: &Trace, (left, top): (i32, i32)) -> Result
         write(root, &tick(v), (x(0) - 8, y(v)), &text(12, MUTED, HPos::Right, VPos::Center))?;
     }
     let below = text(12, MUTED, HPos::Center, VPos::Top);
-    write(root, "0", (x(0), top + TOP + PLOT_H + 7), &below)?;
-    write(root, &format!("step {last}"), (x(last) - 22, top + TOP + PLOT_H + 7), &below)?;
+    let Axis { unit, first } = axis;
+    write(root, &first.to_string(), (x(0), top + TOP + PLOT_H + 7), &below)?;
+    write(root, &format!("{unit} {}", first + last), (x(last) - 22, top + TOP + PLOT_H + 7), &below)?;
     let stride = trace.values.len().div_ceil(MOST_POINTS);
     let path: Vec<(i32, i32)> = trace
         .values
