@@ -266,4 +266,33 @@ mod tests {
         assert_eq!(extract(&store, &Fake::new(values.clone()), &["a", "b"], Storage::F32), 10, "the new layer alone");
         assert_eq!(extract(&store, &Fake::new(values), &["a"], Storage::F16), 10, "another form on disk");
     }
+
+    #[test]
+    fn another_preprocessing_is_another_key() {
+        let data = Fake::new(vec![1.0, 2.0]);
+        let (options, layers) = (ActivationOptions::default(), [("mean".to_owned(), 7)]);
+        let mut graph = crate::model::zoo::build("elements_cnn", None, &Device::Cpu).unwrap();
+        let items: Vec<Item> = (0..2).map(Item::plain).collect();
+        let key = |graph: &Graph| {
+            let (graph, device) = (Some(graph), &Device::Cpu);
+            let extraction = Extraction { dataset: &data, graph, layers: &layers, options: &options, device, seed: 1 };
+            extraction.keys(&items, 0).unwrap().remove(0)
+        };
+        let (usual, before) = (graph.preprocess().clone(), key(&graph));
+        assert_eq!(key(&graph), before);
+        let changes: [fn(&mut crate::dataset::Preprocess); 4] = [
+            |p| p.mean[1] = 0.25,
+            |p| p.std[2] = 0.25,
+            |p| p.crop = Some(70),
+            |p| p.filter = crate::dataset::preprocess::Filter::Bicubic,
+        ];
+        for change in changes {
+            let mut other = usual.clone();
+            change(&mut other);
+            graph.prepare(other);
+            assert_ne!(key(&graph), before);
+        }
+        graph.prepare(usual);
+        assert_eq!(key(&graph), before);
+    }
 }

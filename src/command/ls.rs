@@ -60,3 +60,30 @@ fn probes(out: &mut dyn Write) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Seed;
+
+    fn listed(model: &str, pattern: &str, weights: Option<&std::path::Path>, size: Option<usize>) -> Result<String> {
+        let (model, pattern, weights) = (model.to_owned(), pattern.to_owned(), weights.map(Into::into));
+        let mut out = Vec::new();
+        run(&LsArgs { what: LsWhat::Layers(LsLayers { model, pattern, weights, size }) }, &mut out)?;
+        Ok(String::from_utf8(out)?)
+    }
+
+    #[test]
+    fn layers_are_those_of_the_size_and_the_file() {
+        assert!(listed("resnet8", "layer3.0", None, None).unwrap().contains("64 x 8 x 8"));
+        assert!(listed("resnet8", "layer3.0", None, Some(64)).unwrap().contains("64 x 16 x 16"));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        let options = Options { classes: Some(3), ..Options::default() };
+        zoo::save(&zoo::initial_with("resnet8", &options, Seed(1)).unwrap(), &path).unwrap();
+        let text = listed("resnet8", "logits", Some(&path), None).unwrap();
+        assert!(text.lines().last().unwrap().ends_with(" 3"), "{text}");
+        assert!(listed("resnet18", "*", Some(&path), None).unwrap_err().to_string().contains("w.safetensors"));
+        assert!(listed("resnet18", "*", None, Some(10)).unwrap_err().to_string().contains("32 pixels"));
+    }
+}

@@ -82,9 +82,20 @@ impl Preprocess {
         (left as f64 * across, top as f64 * down, size * across, size * down)
     }
 
-    /// Writes the normalised input `[3, size, size]`.
+    /// Writes the normalised input `[3, size, size]`; where there is room for one plane, `[1, size, size]`: the luminance of
+    /// ITU-R BT.601, as Pillow's, normalised by the first mean and deviation.
     pub fn normalise(&self, picture: &Picture, out: &mut [f32]) {
         let plane = (picture.size * picture.size).max(1);
+        if out.len() == plane {
+            let (reds, rest) = picture.pixels.split_at(plane.min(picture.pixels.len()));
+            let (greens, blues) = rest.split_at(plane.min(rest.len()));
+            let colours = reds.iter().zip(greens.iter().zip(blues));
+            out.iter_mut().zip(colours).for_each(|(o, (r, (g, b)))| {
+                // Grey stays what it is, to the bit.
+                *o = (r + 0.587 * (g - r) + 0.114 * (b - r) - self.mean[0]) / self.std[0];
+            });
+            return;
+        }
         let planes = out.chunks_exact_mut(plane).zip(picture.pixels.chunks_exact(plane));
         for ((out, values), (mean, std)) in planes.zip(self.mean.iter().zip(&self.std)) {
             out.iter_mut().zip(values).for_each(|(o, v)| *o = (v - mean) / std);
@@ -173,5 +184,25 @@ mod tests {
         let mut out = vec![0.0; 12];
         p.normalise(&p.picture(&image).unwrap(), &mut out);
         assert_eq!(out, [[2.0; 4], [-1.0; 4], [0.5; 4]].concat());
+    }
+
+    #[test]
+    fn one_channel_is_the_luminance() {
+        let p = preprocess(2, None, Filter::Bilinear);
+        let grey = |colour: [u8; 3]| {
+            let mut out = vec![0.0; 4];
+            p.normalise(&p.picture(&RgbImage::from_pixel(2, 2, image::Rgb(colour))).unwrap(), &mut out);
+            out[3] * 0.25 + 0.5
+        };
+        // PIL.Image.new("RGB", (2, 2), (200, 100, 50)).convert("L") is 124.
+        assert!((grey([200, 100, 50]) * 255.0 - 124.2).abs() < 1e-3);
+        for level in 0..=255 {
+            let mut colour = vec![0.0; 12];
+            let picture = p.picture(&RgbImage::from_pixel(2, 2, image::Rgb([level; 3]))).unwrap();
+            p.normalise(&picture, &mut colour);
+            let mut out = vec![0.0; 4];
+            p.normalise(&picture, &mut out);
+            assert_eq!(out, colour[..4]);
+        }
     }
 }

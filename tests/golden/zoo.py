@@ -22,10 +22,7 @@ import torchvision
 from torch import nn
 from torchvision.models.googlenet import BasicConv2d
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benches"))
-from vit import Vit
-
-from zoo_nets import Cifar, Fcn, Lite, Mlp, Resnet1d
+from zoo_nets import Cifar, Fcn, Lite, Mlp, Registers, Resnet1d, Vit
 
 OFFSET = 16.0
 
@@ -180,6 +177,9 @@ if __name__ == "__main__":
     model = models.VisionTransformer(48, 16, 2, 2, 128, 512, num_classes=10)
     taps = {"tokens": "encoder.dropout", "blocks.0": "encoder.layers.encoder_layer_0", "logits": ""}
     make("vit_torchvision", model, taps, (3, 48, 48))
+    taps = {"blocks.0.attn.heads": "blocks.0.attn.inner", "blocks.0": "blocks.0", "class_token": ""}
+    make("vit_registers", Registers(False), taps, (3, 48, 48))
+    make("vit_registers_timm", Registers(True), taps, (3, 48, 48))
     make("fcn", Fcn(2), {"convblock1": "convblock1", "convblock3": "convblock3", "logits": ""}, (2, 1, 50))
     taps = {"resblock1": "resblock1", "resblock3.shortcut": "resblock3.shortcut", "logits": ""}
     make("resnet1d", Resnet1d(2), taps, (2, 1, 50))

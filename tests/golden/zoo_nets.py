@@ -1,9 +1,15 @@
 """Networks of zoo.py that torchvision lacks, by the parameter names of those who published them."""
 
 import math
+import sys
+from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benches"))
+from vit import Vit
 
 
 class Basic(nn.Module):
@@ -157,3 +163,25 @@ class Mlp(nn.Module):
         for i in range(self.layers):
             x = getattr(self, f"act{i + 1}")(getattr(self, f"fc{i + 1}")(x))
         return x
+
+
+class Registers(Vit):
+    """A ViT with four registers after the class token, and embeddings for 5x5 patches: by DINOv2's names, or by timm's, whose
+    class token has no embedding."""
+
+    def __init__(self, timm):
+        super().__init__(128, 2, 2, 16, 5)
+        self.timm, self.name = timm, "reg_token" if timm else "register_tokens"
+        setattr(self, self.name, nn.Parameter(torch.zeros(1, 4, 128)))
+        if timm:
+            self.pos_embed = nn.Parameter(torch.zeros(1, 25, 128))
+
+    def forward(self, x):
+        x = self.patch_embed["proj"](x)
+        side = x.shape[2]
+        first, grid = (0, self.pos_embed) if self.timm else (self.pos_embed[:, :1], self.pos_embed[:, 1:])
+        grid = grid.reshape(1, 5, 5, -1).permute(0, 3, 1, 2)
+        grid = F.interpolate(grid, size=(side, side), mode="bicubic", antialias=True)
+        x = (x + grid).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls_token + first, getattr(self, self.name), x], 1)
+        return self.norm(self.blocks(x))[:, 0]

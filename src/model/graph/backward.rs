@@ -65,8 +65,9 @@ impl Op {
                 layer_norm_input_gradient(x, weight, *epsilon, gradient)?.and_then(one)
             }
             (Self::Attention { heads }, [x]) => attention_input_gradient(x, gradient, *heads)?.and_then(one),
-            (Self::Tokens { .. }, [x]) => {
-                let patches = gradient.narrow(1, 1, gradient.dim(1)? - 1)?.transpose(1, 2)?;
+            (Self::Tokens { class, .. }, [x]) => {
+                let before = class.dim(1)?;
+                let patches = gradient.narrow(1, before, gradient.dim(1)? - before)?.transpose(1, 2)?;
                 one(patches.contiguous()?.reshape(x.dims())?)
             }
             (Self::Token(i), [x]) => {

@@ -43,12 +43,12 @@ pub enum Op {
         /// How many heads.
         heads: usize,
     },
-    /// `[batch, channel, height, width]` to `[batch, 1 + height * width, channel]`: a class token, then the positions row
-    /// by row, each with its embedding added.
+    /// `[batch, channel, height, width]` to `[batch, k + height * width, channel]`: a class token and others that stand for
+    /// no place, then the positions row by row, each with its embedding added.
     Tokens {
-        /// The class token, `[1, 1, channel]`.
+        /// The class token and the others, `[1, k, channel]`.
         class: Tensor,
-        /// Embeddings of the positions, the class token's first: `[1, 1 + height * width, channel]`.
+        /// Embeddings of the positions, theirs first: `[1, k + height * width, channel]`.
         position: Tensor,
     },
     /// One token: `[batch, token, channel]` to `[batch, channel]`.
@@ -135,7 +135,7 @@ impl Op {
 fn tokens(x: &Tensor, class: &Tensor, position: &Tensor) -> candle_core::Result<Tensor> {
     let patches = x.flatten_from(2)?.transpose(1, 2)?;
     let (batch, _, channels) = patches.dims3()?;
-    Tensor::cat(&[&class.broadcast_as((batch, 1, channels))?, &patches], 1)?.broadcast_add(position)
+    Tensor::cat(&[&class.broadcast_as((batch, class.dim(1)?, channels))?, &patches], 1)?.broadcast_add(position)
 }
 
 /// `[batch, channel, height, width]` to `[batch, position, channel]`.

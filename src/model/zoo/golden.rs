@@ -44,6 +44,10 @@ impl Source for Formula {
     fn shape_of(&self, name: &str) -> Option<&[usize]> {
         self.0.iter().find(|(n, _)| *n == name).map(|(_, shape)| *shape)
     }
+
+    fn has(&self, name: &str, otherwise: bool) -> bool {
+        otherwise || self.shape_of(name).is_some()
+    }
 }
 
 /// Numbers in (-1, 1): splitmix64 of the place after FNV-1a of the name, its upper 53 bits.

@@ -1,7 +1,7 @@
 //! ResNets by torchvision's names, with every batch norm folded into its convolution. A bottleneck strides in its 3x3
 //! convolution (version 1.5), as torchvision's does.
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 
 use super::parts::{Norm, around, folded, largest, linear};
 use super::plan::{Plan, Published};
@@ -52,7 +52,7 @@ pub(super) fn imagenet(plan: &Plan, blocks: [usize; 4], bottleneck: bool) -> Res
     let stem = conv(plan.source, "conv1", "bn1", Shape([64, 3], 7, 2), Activation::Relu)?;
     let conv1 = graph.add("conv1", stem, &[0]);
     let node = graph.add("maxpool", largest(3, 2, 1, false), &[conv1]);
-    let last = Body { width: 64, blocks: &blocks, bottleneck, padded: false }.add(plan.source, &mut graph, node)?;
+    let last = Body { width: 64, blocks: &blocks, bottleneck, padded: false }.add(plan, &mut graph, node)?;
     let classes = plan.classes("fc", 1000);
     end(plan, &mut graph, last, classes.len())?;
     plan.finish(graph, &Published::torchvision(256), classes)
@@ -67,7 +67,7 @@ pub(super) fn cifar(plan: &Plan, blocks: usize) -> Result<Graph> {
     let stem = conv(plan.source, "conv1", "bn1", Shape([16, plan.input[0]], 3, 1), Activation::Relu)?;
     let node = graph.add("conv1", stem, &[0]);
     let body = Body { width: 16, blocks: &[blocks; 3], bottleneck: false, padded: true };
-    let last = body.add(plan.source, &mut graph, node)?;
+    let last = body.add(plan, &mut graph, node)?;
     let classes = plan.classes("fc", 10);
     end(plan, &mut graph, last, classes.len())?;
     let published = Published { filter: Filter::Bilinear, crop: None, mean: [0.5; 3], std: [0.25; 3] };
@@ -76,14 +76,14 @@ pub(super) fn cifar(plan: &Plan, blocks: usize) -> Result<Graph> {
 
 impl Body<'_> {
     /// Adds the stages; returns the last node and its channels.
-    fn add(&self, source: &dyn Source, graph: &mut GraphBuilder, mut node: usize) -> Result<(usize, usize)> {
+    fn add(&self, plan: &Plan, graph: &mut GraphBuilder, mut node: usize) -> Result<(usize, usize)> {
         let &Self { width, bottleneck, padded, .. } = self;
         let mut input = width;
         for (stage, count) in self.blocks.iter().enumerate() {
             for i in 0..*count {
                 let (name, stride) = (format!("layer{}.{i}", stage + 1), if stage > 0 && i == 0 { 2 } else { 1 });
                 let block = Block { name, bottleneck, padded, input, inner: width << stage, stride };
-                node = add(source, graph, node, &block)?;
+                node = add(plan, graph, node, &block)?;
                 input = block.output();
             }
         }
@@ -114,31 +114,31 @@ impl Block {
     }
 
     /// What takes the input to the sum's shape, if something has to.
-    fn shortcut(&self, source: &dyn Source) -> Result<Option<Op>> {
+    fn shortcut(&self, plan: &Plan) -> Result<Option<Op>> {
         let (layer, output) = (format!("{}.downsample", self.name), self.output());
         if self.stride == 1 && self.input == output {
             return Ok(None);
         }
-        if self.padded && !source.has(&format!("{layer}.0.weight"), false) {
-            return padded(self.input, output, self.stride).map(Some);
+        if self.padded && !plan.source.has(&format!("{layer}.0.weight"), false) {
+            return padded(self.input, output, self.stride, plan.device).map(Some);
         }
         let shape = Shape([output, self.input], 1, self.stride);
-        conv(source, &format!("{layer}.0"), &format!("{layer}.1"), shape, Activation::None).map(Some)
+        conv(plan.source, &format!("{layer}.0"), &format!("{layer}.1"), shape, Activation::None).map(Some)
     }
 }
 
 /// Adds a block and returns the node of its output.
-fn add(source: &dyn Source, graph: &mut GraphBuilder, input: usize, block: &Block) -> Result<usize> {
+fn add(plan: &Plan, graph: &mut GraphBuilder, input: usize, block: &Block) -> Result<usize> {
     let name = &block.name;
     let convs = block.convs();
     let mut node = input;
     for (i, shape) in convs.iter().enumerate() {
         let activation = if i + 1 < convs.len() { Activation::Relu } else { Activation::None };
         let layer = format!("{name}.conv{}", i + 1);
-        let op = conv(source, &layer, &format!("{name}.bn{}", i + 1), *shape, activation)?;
+        let op = conv(plan.source, &layer, &format!("{name}.bn{}", i + 1), *shape, activation)?;
         node = graph.add(layer, op, &[node]);
     }
-    let shortcut = match block.shortcut(source)? {
+    let shortcut = match block.shortcut(plan)? {
         Some(op) => graph.add(format!("{name}.downsample"), op, &[input]),
         None => input,
     };
@@ -152,13 +152,12 @@ fn conv(source: &dyn Source, conv: &str, norm: &str, shape: Shape, activation: A
 }
 
 /// Every `stride`-th position, the channels in the middle of more: a convolution whose weights are ones and zeros.
-fn padded(input: usize, output: usize, stride: usize) -> Result<Op> {
+fn padded(input: usize, output: usize, stride: usize, device: &Device) -> Result<Op> {
     let before = (output - input) / 2;
     let mut weight = vec![0f32; output * input];
     (0..input).for_each(|c| weight[(before + c) * input + c] = 1.0);
-    let device = &candle_core::Device::Cpu;
     let weight = Tensor::from_vec(weight, (output, input, 1, 1), device)?;
-    let bias = Tensor::zeros(output, candle_core::DType::F32, device)?;
+    let bias = Tensor::zeros(output, DType::F32, device)?;
     Ok(Op::Conv2d(Conv2d { stride, ..Conv2d::default() }, weight, bias))
 }
 

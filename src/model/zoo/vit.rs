@@ -46,7 +46,7 @@ pub(super) fn published(plan: &Plan, width: usize, patch: usize, from: Origin) -
 /// Layers: `patch_embed`, `tokens`; for every block `blocks.N.norm1`, `.attn.qkv`, `.attn.heads` (before the projection),
 /// `.attn.proj`, `.attended` (the sum), `.norm2`, `.mlp.fc1` (after GELU), `.mlp.fc2` and `blocks.N`, its output; `norm`,
 /// `class_token`; `logits`, if there is a head. `patch_embed` is a map, `class_token` and `logits` are vectors, all others
-/// `[token, channel]`, the class token first.
+/// `[token, channel]`, the class token first, then registers, if there are any.
 pub(super) fn assemble(plan: &Plan, vit: &Vit, from: Origin) -> Result<Graph> {
     plan.takes_pictures(vit.patch, vit.patch)?;
     let renamed = Renamed(plan.source, torchvision_name);
@@ -55,9 +55,7 @@ pub(super) fn assemble(plan: &Plan, vit: &Vit, from: Origin) -> Result<Graph> {
     let (weight, bias) = affine(source, "patch_embed.proj", &[width, 3, patch, patch])?;
     let patches = Conv2d { stride: patch, ..Conv2d::default() };
     let mut node = graph.add("patch_embed", Op::Conv2d(patches, weight, bias), &[0]);
-    let class = source.take("cls_token", &[1, 1, width])?;
-    let position = positions(source, plan.input[1] / patch, width, from)?;
-    node = graph.add("tokens", Op::Tokens { class, position }, &[node]);
+    node = graph.add("tokens", tokens(source, plan.input[1] / patch, width, from)?, &[node]);
     let scaled = source.has("blocks.0.ls1.gamma", from == Origin::Dinov2);
     for number in 0..vit.depth {
         let block = Block { source, name: format!("blocks.{number}"), width, scaled };
@@ -74,14 +72,29 @@ pub(super) fn assemble(plan: &Plan, vit: &Vit, from: Origin) -> Result<Graph> {
     plan.finish(graph, &from.preprocessing(), classes)
 }
 
-/// Position embeddings for a grid of patches; a file's may be of another one.
-fn positions(source: &dyn Source, side: usize, width: usize, from: Origin) -> Result<Tensor> {
+/// The tokens of a grid of patches; a file's position embeddings may be of another one. Registers (Darcet et al. 2024) come
+/// after the class token and have no embedding; timm's networks with registers have none for the class token either.
+fn tokens(source: &dyn Source, side: usize, width: usize, from: Origin) -> Result<Op> {
+    let registers = ["reg_token", "register_tokens"].into_iter().find(|name| source.has(name, false));
     let usual = 1 + side * side;
-    let tokens = source.shape_of("pos_embed").and_then(|s| s.get(1).copied()).unwrap_or(usual);
-    let how = if from == Origin::Dinov2 { Resampling::Dinov2 } else { Resampling::Antialiased };
-    let is_grid = tokens > 0 && (tokens - 1).isqrt().pow(2) == tokens - 1;
-    let position = source.take("pos_embed", &[1, if is_grid { tokens } else { usual }, width])?;
-    resample(&position, side, how)
+    let count = source.shape_of("pos_embed").and_then(|s| s.get(1).copied()).unwrap_or(usual);
+    let whole = registers == Some("reg_token") && count.isqrt().pow(2) == count;
+    let is_grid = whole || (count > 0 && (count - 1).isqrt().pow(2) == count - 1);
+    let mut class = source.take("cls_token", &[1, 1, width])?;
+    let mut position = source.take("pos_embed", &[1, if is_grid { count } else { usual }, width])?;
+    if whole {
+        position = Tensor::cat(&[&class.zeros_like()?, &position], 1)?;
+    }
+    let dinov2 = from == Origin::Dinov2 && registers.is_none();
+    position = resample(&position, side, if dinov2 { Resampling::Dinov2 } else { Resampling::Antialiased })?;
+    if let Some(name) = registers {
+        let registers = source.shape_of(name).and_then(|s| s.get(1).copied()).unwrap_or_default();
+        let extra = source.take(name, &[1, registers, width])?;
+        class = Tensor::cat(&[&class, &extra], 1)?;
+        let [first, patches] = [position.narrow(1, 0, 1)?, position.narrow(1, 1, side * side)?];
+        position = Tensor::cat(&[&first, &extra.zeros_like()?, &patches], 1)?;
+    }
+    Ok(Op::Tokens { class, position })
 }
 
 impl Origin {
@@ -198,17 +211,32 @@ mod tests {
 
     #[test]
     fn torchvisions_names_agree_with_torchvision() {
-        let plan = Plan {
-            name: "two blocks",
-            input: [3, 48, 48],
-            usual: [3, 224, 224],
-            classes: Some(10),
-            source: &Formula::default(),
-            device: &Device::Cpu,
-        };
-        let graph = assemble(&plan, &Vit { width: 128, patch: 16, depth: 2 }, Origin::Torchvision).unwrap();
+        let graph = two_blocks(&Formula::default(), Origin::Torchvision);
         agrees(&graph, include_bytes!("../../../tests/golden/zoo_vit_torchvision.npz"));
     }
+
+    fn two_blocks(source: &Formula, from: Origin) -> Graph {
+        let (input, usual, classes, device) = ([3, 48, 48], [3, 224, 224], Some(10), &Device::Cpu);
+        let plan = Plan { name: "two blocks", input, usual, classes, source, device };
+        assemble(&plan, &Vit { width: 128, patch: 16, depth: 2 }, from).unwrap()
+    }
+
+    #[test]
+    fn registers_agree_with_pytorch() {
+        for shapes in [&TIMM, &DINOV2] {
+            let graph = two_blocks(&Formula(shapes), Origin::Dinov2);
+            assert_eq!(graph.shape(graph.layer("tokens").unwrap()), [14, 128]);
+            let golden: &[u8] = if shapes[0].0 == "reg_token" {
+                include_bytes!("../../../tests/golden/zoo_vit_registers_timm.npz")
+            } else {
+                include_bytes!("../../../tests/golden/zoo_vit_registers.npz")
+            };
+            agrees(&graph, golden);
+        }
+    }
+
+    const TIMM: [(&str, &[usize]); 2] = [("reg_token", &[1, 4, 128]), ("pos_embed", &[1, 25, 128])];
+    const DINOV2: [(&str, &[usize]); 2] = [("register_tokens", &[1, 4, 128]), ("pos_embed", &[1, 26, 128])];
 
     fn built(name: &str, tensors: BTreeMap<String, Tensor>, options: &Options) -> Result<Graph> {
         zoo::from_weights_with(name, &Weights::from_tensors(Path::new("w"), tensors), options, &Device::Cpu)
