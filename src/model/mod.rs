@@ -2,6 +2,7 @@
 
 pub mod card;
 pub mod graph;
+pub mod head;
 pub mod pickle;
 pub mod train;
 pub mod weights;

@@ -152,6 +152,9 @@ impl Study {
         if let Some(maximise) = &self.maximise {
             maximise.check()?;
         }
+        if let Some(train) = &self.train {
+            train.check()?;
+        }
         self.activation.check()?;
         self.score.check()
     }
