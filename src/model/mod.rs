@@ -1,7 +1,7 @@
 //! The networks: named nodes, one executor, weights from files.
 
 pub mod graph;
-pub mod pickle;
+pub mod hub;
 pub mod train;
 pub mod weights;
 pub mod zoo;
