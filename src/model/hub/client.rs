@@ -43,8 +43,8 @@ impl<'s> Client<'s> {
             .user_agent(concat!("cavern/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_per_read(Some(Duration::from_secs(60)));
+            .timeout_recv_response(Some(Duration::from_mins(1)))
+            .timeout_per_read(Some(Duration::from_mins(1)));
         Self { settings, address, agent: config.build().new_agent() }
     }
 

@@ -167,9 +167,15 @@ fn wrong(path: &Path, found: &Description) -> io::Result<Option<String>> {
             count => context.update(&buffer[..count]),
         }
     }
-    let digest: String = context.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let digest = hexadecimal(context.finish().as_ref());
     let differs = !digest.eq_ignore_ascii_case(&found.digest);
     Ok(differs.then(|| format!("has the digest {digest}, the hub says {}", found.digest)))
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|b| [b >> 4, b & 15]);
+    digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
 }
 
 /// A bar on a terminal; a line elsewhere.

@@ -13,7 +13,8 @@ mod cache;
 mod client;
 #[cfg(feature = "hub")]
 mod fetch;
-#[cfg(all(test, feature = "hub"))]
+#[cfg(feature = "hub")]
+#[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;

@@ -115,6 +115,11 @@ impl<'a> Machine<'a> {
         self.stack.pop().ok_or_else(|| "the pickle's stack is empty".to_owned())
     }
 
+    fn double(&mut self) -> Parsed<()> {
+        let top = *self.stack.last().ok_or("the pickle's stack is empty")?;
+        self.push(top)
+    }
+
     /// Everything above the last mark.
     fn above_mark(&mut self) -> Parsed<Vec<Value<'a>>> {
         let mark = self.stack.iter().rposition(|v| *v == Value::Mark).ok_or("the pickle's mark is missing")?;
@@ -131,9 +136,7 @@ impl<'a> Machine<'a> {
             b'(' => self.push(Value::Mark)?,
             b'0' => drop(self.pop()?),
             b'1' => drop(self.above_mark()?),
-            b'2' => {
-                self.stack.last().copied().ok_or("the pickle's stack is empty".to_owned()).and_then(|v| self.push(v))?
-            }
+            b'2' => self.double()?,
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
                 self.name(module, name)?;
