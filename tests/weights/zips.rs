@@ -138,9 +138,7 @@ fn bombs_do_not_unfold() {
     let many: Vec<Member> = names.map(|name| Member { name, size: 1 << 30, ..deflated("x", &array) }).into();
     refused(&many, "4 GiB allowed");
     // A pickle that unfolds without end.
-    refused(&[Member { name: "archive/data.pkl", ..bomb }], "has no place");
-    let large = Member { size: 1 << 30, ..deflated("archive/data.pkl", &array) };
-    refused(&[large], "data.pkl has");
+    refused(&[Member { name: "archive/data.pkl", ..bomb }], "data.pkl has");
 }
 
 #[test]
@@ -156,7 +154,7 @@ fn compressed_bytes_have_their_checksum() {
 fn arrays_have_the_header_numpy_gives_them() {
     let refused = |bytes: &[u8]| refusal(&archive(&[stored("a.npy", bytes)]));
     assert!(refused(b"").contains("no array"));
-    assert!(refused(b"\x93NUMPY\x01\0\xff\xff").contains("no array"));
+    assert!(refused(b"\x93NUMPY\x01\0\xff\xff").contains("numpy allows"));
     assert!(refused(b"\x93NUMPY\x02\0\xff\xff\xff\xff").contains("numpy allows"));
     assert!(refused(b"\x93NUMPY\x01\0\xff\x20    ").contains("cut off"));
     for (descr, shape) in [

@@ -12,7 +12,7 @@ pub(super) type Shapes<'a> = BTreeMap<&'a str, Option<&'a [usize]>>;
 /// Names shown of each kind, at most.
 const SHOWN: usize = 4;
 /// Names looked at for a table of renames, on each side.
-const LOOKED_AT: usize = 3000;
+const LOOKED_AT: usize = 1000;
 /// Lines of the table of renames.
 const RULES: usize = 24;
 

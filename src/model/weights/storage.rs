@@ -5,6 +5,9 @@ use std::io::Read;
 use super::Parsed;
 use super::bytes::Bytes;
 
+/// Bytes that deflate can make of one: a match of 258 bytes takes two bits at least.
+const MAX_RATIO: usize = 1032;
+
 /// Numbers of one or more tensors, as bytes.
 #[derive(Debug, Clone)]
 pub(super) enum Storage {
@@ -75,8 +78,9 @@ impl Storage {
     }
 }
 
+/// Unfolds `most` bytes, or all there are if those are fewer.
 fn unfold(packed: &[u8], most: usize) -> Parsed<Vec<u8>> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(most.min(packed.len().saturating_mul(MAX_RATIO)));
     let read = flate2::read::DeflateDecoder::new(packed).take(most as u64).read_to_end(&mut out);
     read.map_err(|e| format!("a compressed member cannot be unfolded: {e}"))?;
     Ok(out)

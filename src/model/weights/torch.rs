@@ -8,8 +8,8 @@ use super::pickle::{Pickle, tables};
 use super::storage::Storage;
 use super::table::Table;
 
-/// Bytes of the pickle in an archive.
-const MAX_PICKLE: usize = 64 << 20;
+/// Bytes of the pickle in an archive: some 200 for every tensor.
+const MAX_PICKLE: usize = 32 << 20;
 /// The newest form of archive torch writes.
 const MAX_VERSION: u32 = 10;
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];

@@ -246,9 +246,18 @@ fn what_is_not_there_is_told() {
             .unwrap()
             .ends_with("snapshots/0123456789abcdef0123456789abcdef01234567/sub/x.bin")
     );
-    insta::assert_snapshot!(world.message("hf://o/r"), @"");
-    insta::assert_snapshot!(world.message("hf://o/r/y.bin"), @"");
-    insta::assert_snapshot!(world.message("hf://o/r@v9"), @"");
+    insta::assert_snapshot!(world.message("hf://o/r"), @"
+    hf://o/r: its repository has no model.safetensors, no model.safetensors.index.json, no pytorch_model.bin, no pytorch_model.bin.index.json
+      help: look at its list of files, and name one: hf://OWNER/REPO/FILE
+    ");
+    insta::assert_snapshot!(world.message("hf://o/r/y.bin"), @"
+    hf://o/r/y.bin: its repository has no y.bin
+      help: look at its list of files, and name one: hf://OWNER/REPO/FILE
+    ");
+    insta::assert_snapshot!(world.message("hf://o/r@v9"), @"
+    hf://o/r@v9: has no revision `v9`
+      help: leave @REVISION out for its main branch
+    ");
 }
 
 #[test]
@@ -259,10 +268,22 @@ fn refusals_say_what_to_do() {
         let settings = Settings { token: token.map(str::to_owned), ..world.settings() };
         resolve(&Address::parse(Path::new("hf://o/r")).unwrap(), &settings).unwrap_err().to_string()
     };
-    insta::assert_snapshot!(message(401, "RepoNotFound", None), @"");
-    insta::assert_snapshot!(message(404, "RepoNotFound", Some(TOKEN)), @"");
-    insta::assert_snapshot!(message(403, "GatedRepo", None), @"");
-    insta::assert_snapshot!(message(500, "", None), @"");
+    insta::assert_snapshot!(message(401, "RepoNotFound", None), @"
+    hf://o/r: there is no repository o/r that may be read
+      help: check its name; set HF_TOKEN if it is private
+    ");
+    insta::assert_snapshot!(message(404, "RepoNotFound", Some(TOKEN)), @"
+    hf://o/r: there is no repository o/r that may be read
+      help: check its name; HF_TOKEN may not read it
+    ");
+    insta::assert_snapshot!(message(403, "GatedRepo", None), @"
+    hf://o/r: asks its readers to accept terms
+      help: accept them on its page, and set HF_TOKEN
+    ");
+    insta::assert_snapshot!(message(500, "", None), @"
+    hf://o/r: the server refuses with status 500
+      help: try again later
+    ");
 }
 
 #[test]
