@@ -6,7 +6,7 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::Settings;
+use super::Variables;
 use super::address::{Address, is_name};
 use super::cache::is_commit;
 use crate::error::{Error, Result};
@@ -26,15 +26,32 @@ pub(super) struct Description {
     url: String,
 }
 
+/// The server that is asked.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    /// Its address, without a slash at the end.
+    pub(super) endpoint: String,
+    /// Sent to it, and to no other.
+    pub(super) token: Option<String>,
+}
+
+impl Server {
+    /// `HF_ENDPOINT` and `HF_TOKEN`.
+    pub(super) fn of(variable: Variables<'_>) -> Self {
+        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+        Self { endpoint: endpoint.trim_end_matches('/').to_owned(), token: variable("HF_TOKEN") }
+    }
+}
+
 /// A connection to the hub.
 pub(super) struct Client<'s> {
-    settings: &'s Settings,
+    server: &'s Server,
     address: &'s Address,
     agent: Agent,
 }
 
 impl<'s> Client<'s> {
-    pub(super) fn new(settings: &'s Settings, address: &'s Address) -> Self {
+    pub(super) fn new(server: &'s Server, address: &'s Address) -> Self {
         // Redirects are followed here, so that the token stays with its server.
         let config = Agent::config_builder()
             .max_redirects(0)
@@ -45,12 +62,12 @@ impl<'s> Client<'s> {
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_recv_response(Some(Duration::from_mins(1)))
             .timeout_per_read(Some(Duration::from_mins(1)));
-        Self { settings, address, agent: config.build().new_agent() }
+        Self { server, address, agent: config.build().new_agent() }
     }
 
     /// Asks for a file of a revision; `None` where the repository has none of that name.
     pub(super) fn describe(&self, revision: &str, file: &str) -> Result<Option<Description>> {
-        let Settings { endpoint, .. } = self.settings;
+        let Server { endpoint, .. } = self.server;
         let Address { owner, name, .. } = self.address;
         let mut url = format!("{endpoint}/{owner}/{name}/resolve/{revision}/{file}");
         for _ in 0..REDIRECTS {
@@ -106,8 +123,8 @@ impl<'s> Client<'s> {
         if let Some(start) = start {
             request = request.header("Range", format!("bytes={start}-"));
         }
-        let at_home = origin(url).is_some() && origin(url) == origin(&self.settings.endpoint);
-        if let Some(token) = self.settings.token.as_ref().filter(|_| at_home) {
+        let at_home = origin(url).is_some() && origin(url) == origin(&self.server.endpoint);
+        if let Some(token) = self.server.token.as_ref().filter(|_| at_home) {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
         request.call().map_err(|e| {
@@ -136,7 +153,7 @@ impl<'s> Client<'s> {
         let reason = text(answer.headers(), "x-error-code").unwrap_or_default();
         let Address { owner, name, .. } = self.address;
         let log_in =
-            if self.settings.token.is_some() { "HF_TOKEN may not read it" } else { "set HF_TOKEN if it is private" };
+            if self.server.token.is_some() { "HF_TOKEN may not read it" } else { "set HF_TOKEN if it is private" };
         let (problem, hint) = match (answer.status().as_u16(), reason) {
             (401 | 403, "GatedRepo") => {
                 ("asks its readers to accept terms".to_owned(), "accept them on its page, and set HF_TOKEN".to_owned())

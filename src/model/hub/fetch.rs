@@ -8,10 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use ureq::http::StatusCode;
 
-use super::Settings;
 use super::address::Address;
 use super::cache::Repository;
-use super::client::{Client, Description};
+use super::client::{Client, Description, Server};
 use crate::error::{Error, Result};
 use crate::model::weights::{USUAL_FILES, shards};
 
@@ -20,8 +19,8 @@ const ATTEMPTS: usize = 4;
 
 /// Fetches what an address means, and the `config.json` beside it. Everything is of the commit of the first answer, so that
 /// a push in between mixes nothing.
-pub(super) fn fetch(address: &Address, settings: &Settings, repository: &Repository) -> Result<PathBuf> {
-    let client = Client::new(settings, address);
+pub(super) fn fetch(address: &Address, server: &Server, repository: &Repository) -> Result<PathBuf> {
+    let client = Client::new(server, address);
     let fetch = Fetch { client: &client, address, repository };
     let (name, found) = fetch.choose()?;
     let path = fetch.file(&name, &found)?;

@@ -25,42 +25,31 @@ use address::Address;
 pub use address::is_address;
 use cache::Repository;
 
-/// What the environment says about the hub.
+/// The values of environment variables.
+type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Where the cache is, and whether anybody may be asked for what it lacks.
 #[derive(Debug, Clone)]
 struct Settings {
     /// Folder of all repositories.
     cache: PathBuf,
-    /// Server, without a slash at the end.
-    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
-    endpoint: String,
-    /// Sent to the server, and to no other.
-    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
-    token: Option<String>,
     offline: bool,
 }
 
 impl Settings {
-    fn from_environment() -> Result<Self> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let home = || variable("HF_HOME").map(PathBuf::from);
-        let user = || {
-            let folder = variable("XDG_CACHE_HOME").map(PathBuf::from);
-            let folder = folder.or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
-            Some(folder.join("huggingface"))
-        };
-        let cache = variable("HF_HUB_CACHE").map(PathBuf::from);
-        let cache = cache.or_else(|| Some(home().or_else(user)?.join("hub")));
+    fn of(variable: Variables<'_>) -> Result<Self> {
+        let folder = |name: &str| variable(name).map(PathBuf::from);
+        let user = || folder("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache")));
+        let home = || folder("HF_HOME").or_else(|| Some(user()?.join("huggingface")));
+        let cache = folder("HF_HUB_CACHE").or_else(|| Some(home()?.join("hub")));
         let unknown =
             || Error::key("HF_HUB_CACHE", "there is no home folder for the hub's cache", "set it to a folder");
-        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
-        let offline =
-            variable("HF_HUB_OFFLINE").is_some_and(|v| ["1", "true", "yes", "on"].contains(&v.to_lowercase().as_str()));
-        Ok(Self {
-            cache: cache.ok_or_else(unknown)?,
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
-            token: variable("HF_TOKEN"),
-            offline,
-        })
+        let is_yes = |value: String| ["1", "true", "yes", "on"].contains(&value.to_lowercase().as_str());
+        Ok(Self { cache: cache.ok_or_else(unknown)?, offline: variable("HF_HUB_OFFLINE").is_some_and(is_yes) })
     }
 }
 
@@ -72,10 +61,14 @@ pub fn local(path: &Path) -> Result<Cow<'_, Path>> {
     if !is_address(path) {
         return Ok(Cow::Borrowed(path));
     }
-    resolve(&Address::parse(path)?, &Settings::from_environment()?).map(Cow::Owned)
+    resolve(&Address::parse(path)?, &Settings::of(&environment)?, fetch).map(Cow::Owned)
 }
 
-fn resolve(address: &Address, settings: &Settings) -> Result<PathBuf> {
+fn resolve(
+    address: &Address,
+    settings: &Settings,
+    fetch: impl FnOnce(&Address, &Repository) -> Result<PathBuf>,
+) -> Result<PathBuf> {
     let repository = Repository::new(&settings.cache, address);
     match repository.find(address) {
         Some(found) => Ok(found),
@@ -83,15 +76,45 @@ fn resolve(address: &Address, settings: &Settings) -> Result<PathBuf> {
             let problem = format!("is not in the cache {}", settings.cache.display());
             Err(address.refuse(problem, "unset HF_HUB_OFFLINE to fetch it, or give the path of a file"))
         }
-        None => fetch_missing(address, settings, &repository),
+        None => fetch(address, &repository),
     }
 }
 
 #[cfg(feature = "hub")]
-use fetch::fetch as fetch_missing;
+fn fetch(address: &Address, repository: &Repository) -> Result<PathBuf> {
+    fetch::fetch(address, &client::Server::of(&environment), repository)
+}
 
 #[cfg(not(feature = "hub"))]
-fn fetch_missing(address: &Address, settings: &Settings, _: &Repository) -> Result<PathBuf> {
-    let problem = format!("is not in the cache {}, and this cavern cannot fetch it", settings.cache.display());
-    Err(address.refuse(problem, "build it with --features hub, or fetch the file yourself and give its path"))
+fn fetch(address: &Address, _: &Repository) -> Result<PathBuf> {
+    let hint = "build it with --features hub, or fetch the file yourself and give its path";
+    Err(address.refuse("is not in the hub's cache, and this cavern cannot fetch it", hint))
+}
+
+#[cfg(test)]
+mod of_environment {
+    use super::*;
+
+    fn cache(set: &[(&str, &str)]) -> PathBuf {
+        Settings::of(&|name| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())).unwrap().cache
+    }
+
+    #[test]
+    fn the_cache_is_where_other_tools_have_it() {
+        let all = [("HF_HUB_CACHE", "/c"), ("HF_HOME", "/h"), ("XDG_CACHE_HOME", "/x")];
+        assert_eq!(cache(&all), Path::new("/c"));
+        assert_eq!(cache(&all[1..]), Path::new("/h/hub"));
+        assert_eq!(cache(&all[2..]), Path::new("/x/huggingface/hub"));
+        assert!(cache(&[]).ends_with(".cache/huggingface/hub"));
+        for (value, offline) in [("1", true), ("ON", true), ("0", false), ("no", false)] {
+            let found = Settings::of(&|name| (name == "HF_HUB_OFFLINE").then(|| value.to_owned())).unwrap();
+            assert_eq!(found.offline, offline, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_itself() {
+        assert_eq!(local(Path::new("a/b.pth")).unwrap(), Path::new("a/b.pth"));
+        assert!(local(Path::new("hf://a")).unwrap_err().is_users_mistake());
+    }
 }

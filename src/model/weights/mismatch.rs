@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::rename::{Rules, captures, fill};
-use crate::error::nearest;
 
 /// Names with their shapes; `None` where the shape is not known.
 pub(super) type Shapes<'a> = BTreeMap<&'a str, Option<&'a [usize]>>;
@@ -33,9 +32,9 @@ impl Mismatch<'_> {
     /// What is wrong, in one line; `None` where nothing is.
     pub(super) fn problem(&self) -> Option<String> {
         let mut problems = Vec::new();
-        let near = |name: &str| {
-            let near = nearest(name, self.unexpected.keys().copied());
-            if near.is_empty() { name.to_owned() } else { format!("{name} (near: {})", near.join(", ")) }
+        let near = |name: &str, shape: Option<&[usize]>| match nearest(name, shape, &self.unexpected) {
+            Some(near) => format!("{name} (near: {near})"),
+            None => name.to_owned(),
         };
         let say = |problems: &mut Vec<String>, what: &str, count: usize, shown: Vec<String>| {
             if count > 0 {
@@ -44,7 +43,12 @@ impl Mismatch<'_> {
                 problems.push(format!("{count} {what}: {}{more}", shown.join(", ")));
             }
         };
-        say(&mut problems, "missing", self.missing.len(), self.missing.keys().take(SHOWN).map(|n| near(n)).collect());
+        say(
+            &mut problems,
+            "missing",
+            self.missing.len(),
+            self.missing.iter().take(SHOWN).map(|(n, shape)| near(n, *shape)).collect(),
+        );
         let shown = self.unexpected.keys().take(SHOWN).map(|n| (*n).to_owned()).collect();
         say(&mut problems, "unexpected", self.unexpected.len(), shown);
         let shown = self
@@ -87,6 +91,13 @@ fn order(found: &[usize], wanted: &[usize]) -> &'static str {
         3.. if sorted(found) == sorted(wanted) => " (axes in another order, as in channels-last files)",
         _ => "",
     }
+}
+
+/// The likeliest name, of the same shape if there is one.
+fn nearest<'a>(name: &str, shape: Option<&[usize]>, others: &Shapes<'a>) -> Option<&'a str> {
+    let score = |other: &str, found: Option<&[usize]>| likeness(other, name) + 10.0 * f64::from(found == shape);
+    let scored = others.iter().take(LOOKED_AT).map(|(other, found)| (score(other, *found), *other));
+    scored.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1))).map(|(_, other)| other)
 }
 
 /// Rules that make names of the file names that are missing: those that explain most first turned into patterns.

@@ -80,7 +80,10 @@ fn only(tables: Vec<Table>) -> Result<BTreeMap<String, Entry>, Refusal> {
         1 => Ok(kept.remove(0).tensors),
         _ => {
             let first = kept.iter().find(|t| !t.path.is_empty()).map_or("", |t| &t.path);
-            let hint = format!("say which: --set model.key={first}, or `key = \"{first}\"` below [model]");
+            let hint = format!(
+                "say which: --set model.key={first}, or `key = \"{first}\"` below [model]; a shorter key takes all tables below \
+                 it"
+            );
             Err((format!("it holds several tables of tensors: {}", describe(&kept)), hint))
         }
     }

@@ -91,7 +91,7 @@ fn of_several_tables_one_is_chosen_by_its_key() {
     let message = message.replace(&golden("").display().to_string(), "");
     insta::assert_snapshot!(message, @r#"
     two.pth: it holds several tables of tensors: `student` (3 tensors: backbone.a.bias, ...), `teacher` (3 tensors: backbone.a.bias, ...)
-      help: say which: --set model.key=student, or `key = "student"` below [model]
+      help: say which: --set model.key=student, or `key = "student"` below [model]; a shorter key takes all tables below it
     "#);
     has_the_plain_tensors(&open("two.pth", &with(Some("teacher"), &[])).unwrap());
     has_the_plain_tensors(&open("two.pth", &with(Some("teacher.backbone"), &[])).unwrap());
@@ -154,7 +154,7 @@ fn a_mismatch_lists_everything_at_once() {
     weights.take("fc.weight", &[5, 3]).unwrap();
     weights.ignore(|n| n == "steps");
     insta::assert_snapshot!(weights.finish("net").unwrap_err(), @r#"
-    w.pth: its tensors are not those of `net`: 1 missing: conv.biass (near: conv.bias, unrelated); 2 unexpected: conv.bias, unrelated; 2 of another shape: conv.weight is [2, 2], wanted [3, 2], fc.weight is [3, 5], wanted [5, 3] (transposed: save it as `x.T`)
+    w.pth: its tensors are not those of `net`: 1 missing: conv.biass (near: conv.bias); 2 unexpected: conv.bias, unrelated; 2 of another shape: conv.weight is [2, 2], wanted [3, 2], fc.weight is [3, 5], wanted [5, 3] (transposed: save it as `x.T`)
       help: if these names are the same tensors, write in the study file
 
     [model.rename]

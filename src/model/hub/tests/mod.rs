@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
 use super::address::Address;
+use super::client::Server as Hub;
 use super::fetch::hexadecimal;
-use super::{Settings, resolve};
+use super::{Settings, fetch, resolve};
 use crate::error::Result;
 use server::{Reply, Request, Server};
 
@@ -90,12 +91,17 @@ impl World {
     }
 
     fn settings(&self) -> Settings {
-        let (cache, endpoint) = (self.dir.path().to_path_buf(), self.hub.origin.clone());
-        Settings { cache, endpoint, token: Some(TOKEN.to_owned()), offline: false }
+        Settings { cache: self.dir.path().to_path_buf(), offline: false }
+    }
+
+    fn asking(&self, endpoint: &str, token: Option<&str>, address: &str) -> Result<PathBuf> {
+        let server = Hub { endpoint: endpoint.to_owned(), token: token.map(str::to_owned) };
+        let address = Address::parse(Path::new(address)).unwrap();
+        resolve(&address, &self.settings(), |address, cache| fetch::fetch(address, &server, cache))
     }
 
     fn resolve(&self, address: &str) -> Result<PathBuf> {
-        resolve(&Address::parse(Path::new(address)).unwrap(), &self.settings())
+        self.asking(&self.hub.origin, Some(TOKEN), address)
     }
 
     fn message(&self, address: &str) -> String {
@@ -144,10 +150,12 @@ fn what_is_in_the_cache_is_never_asked_for_again() {
     let asked = (world.hub.asked().len(), world.storage.asked().len());
     assert_eq!(world.resolve("hf://o/r").unwrap(), path);
     assert_eq!(world.resolve(&format!("hf://o/r@{COMMIT}/pytorch_model.bin")).unwrap(), path);
-    let offline = Settings { offline: true, ..world.settings() };
-    let address = |text: &str| Address::parse(Path::new(text)).unwrap();
-    assert_eq!(resolve(&address("hf://o/r"), &offline).unwrap(), path);
-    let message = resolve(&address("hf://o/r@v1"), &offline).unwrap_err().to_string();
+    let offline = |text: &str| {
+        let address = Address::parse(Path::new(text)).unwrap();
+        resolve(&address, &Settings { offline: true, ..world.settings() }, |_, _| panic!("a server is asked"))
+    };
+    assert_eq!(offline("hf://o/r").unwrap(), path);
+    let message = offline("hf://o/r@v1").unwrap_err().to_string();
     assert!(message.contains("not in the cache") && message.contains("HF_HUB_OFFLINE"), "{message}");
     assert_eq!(asked, (world.hub.asked().len(), world.storage.asked().len()));
     // Another tag of the same commit brings no bytes again.
@@ -265,8 +273,7 @@ fn refusals_say_what_to_do() {
     let message = |status: u16, code: &'static str, token: Option<&str>| {
         let mut world = World::new(&Files::new());
         world.hub = Server::start(move |_| Reply::new(status).header("X-Error-Code", code));
-        let settings = Settings { token: token.map(str::to_owned), ..world.settings() };
-        resolve(&Address::parse(Path::new("hf://o/r")).unwrap(), &settings).unwrap_err().to_string()
+        world.asking(&world.hub.origin, token, "hf://o/r").unwrap_err().to_string()
     };
     insta::assert_snapshot!(message(401, "RepoNotFound", None), @"
     hf://o/r: there is no repository o/r that may be read
@@ -318,7 +325,16 @@ fn names_that_a_server_makes_up_reach_no_other_folder() {
 fn no_server_is_told() {
     let world = World::new(&Files::new());
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let settings = Settings { endpoint: format!("http://{closed}"), ..world.settings() };
-    let message = resolve(&Address::parse(Path::new("hf://o/r")).unwrap(), &settings).unwrap_err().to_string();
+    let message = world.asking(&format!("http://{closed}"), None, "hf://o/r").unwrap_err().to_string();
     assert!(message.contains("does not answer") && message.contains("HF_ENDPOINT"), "{message}");
+}
+
+#[test]
+fn the_server_is_the_public_one_unless_another_is_named() {
+    let of = |endpoint: Option<&str>| {
+        let endpoint = endpoint.map(str::to_owned);
+        Hub::of(&|name| if name == "HF_ENDPOINT" { endpoint.clone() } else { None }).endpoint
+    };
+    assert_eq!(of(None), "https://huggingface.co");
+    assert_eq!(of(Some("http://mirror:8080/")), "http://mirror:8080");
 }
