@@ -72,16 +72,13 @@ impl<'s> Client<'s> {
         let mut url = format!("{endpoint}/{owner}/{name}/resolve/{revision}/{file}");
         for _ in 0..REDIRECTS {
             let answer = self.send(self.agent.head(&url), &url, None)?;
-            let next = self.redirect(&url, &answer)?;
-            let is_described = text(answer.headers(), "x-repo-commit").is_some() && digest(answer.headers()).is_some();
-            match (next, is_described) {
-                // A repository that was renamed.
-                (Some(next), false) => url = next,
-                (next, _) if next.is_some() || answer.status().is_success() => {
-                    return self.description(answer.headers(), next.unwrap_or(url)).map(Some);
-                }
-                _ if is_absent(&answer) => return Ok(None),
-                _ => return Err(self.refusal(&answer)),
+            match self.redirect(&url, &answer)? {
+                // On the same server: a repository that was renamed, or the place of a small file.
+                Some(next) if text(answer.headers(), "location").is_some_and(|to| to.starts_with('/')) => url = next,
+                Some(next) => return self.description(answer.headers(), next).map(Some),
+                None if answer.status().is_success() => return self.description(answer.headers(), url).map(Some),
+                None if is_absent(&answer) => return Ok(None),
+                None => return Err(self.refusal(&answer)),
             }
         }
         Err(self.address.refuse("is redirected without end", "check HF_ENDPOINT"))

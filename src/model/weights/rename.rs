@@ -127,4 +127,13 @@ mod tests {
         assert!(message(&["conv1"], &[("conv2", "b")]).contains("nearest are conv1"));
         assert!(message(&["a"], &[("a*", "b")]).contains("has 1 `*`"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_stars_stood_for_makes_the_name_again(pattern in "[ab.*]{0,8}", name in "[ab.]{0,12}") {
+            if let Some(found) = captures(&pattern, &name) {
+                assert_eq!((found.len(), fill(&pattern, &found)), (stars(&pattern), name));
+            }
+        }
+    }
 }
