@@ -53,3 +53,11 @@ fn places_are_those_of_the_shapes_one_after_the_other() {
 fn numbers_no_network_takes_are_told_when_they_are_wanted() {
     assert_eq!(read_within_bounds(&file(&format!("{{\"a\": {}}}", entry("F8_E4M3", "[8]", "[0, 8]")), 8)), Ok(0));
 }
+
+#[test]
+fn names_can_be_printed() {
+    for name in ["n".repeat(600), "\\u001b[2J".to_owned()] {
+        let message = refusal(&file(&format!("{{\"{name}\": {}}}", entry("F32", "[2]", "[0, 8]")), 8));
+        assert!(message.contains("letters") && message.len() < 300, "{message}");
+    }
+}

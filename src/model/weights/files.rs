@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::bytes::Bytes;
-use super::table::{Refusal, Table, choose};
+use super::table::{MAX_NAME, Refusal, Table, choose};
 use super::{npz, safetensors, torch, zip};
 use crate::error::{Error, Result};
 
@@ -102,9 +102,18 @@ fn sharded(path: &Path) -> Result<Table> {
     }
 }
 
-/// The tables of a file, whose format its first bytes tell.
+/// The tables of a file. Its names will be compared and printed, so they are short and without control letters.
 pub(super) fn tables(file: &Bytes) -> Result<Vec<Table>, Refusal> {
-    const SAVE: &str = "wanted a state dict (torch.save(model.state_dict(), PATH)), a .safetensors or an .npz file";
+    let tables = by_format(file)?;
+    let is_strange = |name: &&String| name.len() > MAX_NAME || name.contains(char::is_control);
+    match tables.iter().flat_map(|table| table.tensors.keys()).find(is_strange) {
+        Some(name) => Err((format!("has a name of {} letters, or one that is no text", name.len()), SAVE.to_owned())),
+        None => Ok(tables),
+    }
+}
+
+/// Reads a file in the format its first bytes tell.
+fn by_format(file: &Bytes) -> Result<Vec<Table>, Refusal> {
     let because = |problem: String| (problem, SAVE.to_owned());
     if file.starts_with(b"PK") {
         let members = zip::members(file).map_err(because)?;
@@ -119,6 +128,8 @@ pub(super) fn tables(file: &Bytes) -> Result<Vec<Table>, Refusal> {
         None => safetensors::read(file).map_err(|e| because(format!("not a weights file: {e}"))),
     }
 }
+
+const SAVE: &str = "wanted a state dict (torch.save(model.state_dict(), PATH)), a .safetensors or an .npz file";
 
 /// Files that are taken for weights by mistake: how they start, what they are, what to do.
 const OTHERS: [(&[u8], &str, &str); 5] = [

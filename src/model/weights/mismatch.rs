@@ -31,35 +31,21 @@ pub(super) struct Mismatch<'a> {
 impl Mismatch<'_> {
     /// What is wrong, in one line; `None` where nothing is.
     pub(super) fn problem(&self) -> Option<String> {
-        let mut problems = Vec::new();
-        let near = |name: &str, shape: Option<&[usize]>| match nearest(name, shape, &self.unexpected) {
+        let missing = self.missing.iter().map(|(name, shape)| match nearest(name, *shape, &self.unexpected) {
             Some(near) => format!("{name} (near: {near})"),
-            None => name.to_owned(),
-        };
-        let say = |problems: &mut Vec<String>, what: &str, count: usize, shown: Vec<String>| {
-            if count > 0 {
-                let more =
-                    if count > shown.len() { format!(" and {} more", count - shown.len()) } else { String::new() };
-                problems.push(format!("{count} {what}: {}{more}", shown.join(", ")));
-            }
-        };
-        say(
-            &mut problems,
-            "missing",
-            self.missing.len(),
-            self.missing.iter().take(SHOWN).map(|(n, shape)| near(n, *shape)).collect(),
-        );
-        let shown = self.unexpected.keys().take(SHOWN).map(|n| (*n).to_owned()).collect();
-        say(&mut problems, "unexpected", self.unexpected.len(), shown);
-        let shown = self
-            .misshapen
-            .iter()
-            .take(SHOWN)
+            None => (*name).to_owned(),
+        });
+        let shapes = self.misshapen.iter();
+        let shapes = shapes
             .map(|(name, found, wanted)| format!("{name} is {found:?}, wanted {wanted:?}{}", order(found, wanted)));
-        say(&mut problems, "of another shape", self.misshapen.len(), shown.collect());
-        let shown = self.unreadable.iter().take(SHOWN).map(|(name, why)| format!("{name} {why}")).collect();
-        say(&mut problems, "unreadable", self.unreadable.len(), shown);
-        (!problems.is_empty()).then(|| problems.join("; "))
+        let parts = [
+            part("missing", missing),
+            part("unexpected", self.unexpected.keys().map(|name| (*name).to_owned())),
+            part("of another shape", shapes),
+            part("unreadable", self.unreadable.iter().map(|(name, why)| format!("{name} {why}"))),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
 
     /// A table for the study file that gives names of the file to what is missing; `None` where no shapes agree.
@@ -75,6 +61,14 @@ impl Mismatch<'_> {
         }
         (!rules.is_empty()).then(|| text.trim_end().to_owned())
     }
+}
+
+/// How many there are of a kind, and the first of them.
+fn part(what: &str, mut names: impl ExactSizeIterator<Item = String>) -> Option<String> {
+    let count = names.len();
+    let shown: Vec<String> = names.by_ref().take(SHOWN).collect();
+    let more = if count > shown.len() { format!(" and {} more", count - shown.len()) } else { String::new() };
+    (count > 0).then(|| format!("{count} {what}: {}{more}", shown.join(", ")))
 }
 
 /// Whether one shape is the other with its axes in another order, in words.

@@ -18,6 +18,9 @@ pub(super) struct Table {
     pub(super) tensors: BTreeMap<String, Entry>,
 }
 
+/// Bytes of a tensor's name, or of the keys that lead to it.
+pub(super) const MAX_NAME: usize = 512;
+
 /// What a checkpoint of training keeps beside the network, by the beginnings of its keys.
 const TRAINING: [&str; 9] = ["optim", "sched", "lr_", "scaler", "amp", "rng", "callbacks", "loops", "hyper"];
 

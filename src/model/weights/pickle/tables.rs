@@ -6,13 +6,11 @@ use super::object::{Object, Strided, Value, object};
 use super::{Pickle, Stored};
 use crate::model::weights::Parsed;
 use crate::model::weights::storage::Storage;
-use crate::model::weights::table::{Entry, Table, join};
+use crate::model::weights::table::{Entry, MAX_NAME, Table, join};
 use crate::model::weights::view::View;
 
 /// Dicts in dicts.
 const MAX_DEPTH: usize = 32;
-/// Bytes of a tensor's name or of the keys that lead to it.
-const MAX_NAME: usize = 512;
 /// Dicts that hold tensors; an optimiser's state has one a parameter.
 const MAX_TABLES: usize = 1 << 16;
 
