@@ -3,7 +3,7 @@
 pub mod card;
 pub mod graph;
 pub mod head;
-pub mod pickle;
+pub mod hub;
 pub mod train;
 pub mod weights;
 pub mod zoo;
