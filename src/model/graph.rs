@@ -3,6 +3,7 @@
 mod backward;
 mod op;
 mod precision;
+pub mod tensor;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::store::digest::{Digest, DigestBuilder};
 pub use op::Op;
 pub use precision::Precision;
 use precision::{Numbers, widened};
+pub use tensor::TensorOp;
 
 /// Values of one layer that a forward pass holds at most, where that is enough for every core: 16 MB of f32, so that much
 /// of a layer is still in the last cache when the next one reads it.
@@ -69,25 +71,45 @@ pub struct Graph {
     /// Pictures whose largest layer has [`SHARE`] values.
     share: usize,
     precision: Precision,
+    aliases: BTreeMap<String, Alias>,
+}
+
+/// A second name: of a layer itself, or of a step that was taken up by it.
+#[derive(Debug, Clone, Copy)]
+enum Alias {
+    Same(usize),
+    Part(usize),
 }
 
 /// Builds a [`Graph`] node by node.
 #[derive(Debug)]
 pub struct GraphBuilder {
     nodes: Vec<Node>,
+    aliases: BTreeMap<String, Alias>,
 }
 
 impl GraphBuilder {
     /// A graph with an input `[channel, height, width]`.
     pub fn new(input: [usize; 3]) -> Self {
         let shape = input.to_vec();
-        Self { nodes: vec![Node { shape, ..Node::new("input".into(), Op::Input, Vec::new()) }] }
+        let input = Node { shape, ..Node::new("input".into(), Op::Input, Vec::new()) };
+        Self { nodes: vec![input], aliases: BTreeMap::new() }
     }
 
     /// Adds a node and returns its number.
     pub fn add(&mut self, name: impl Into<String>, op: Op, inputs: &[usize]) -> usize {
         self.nodes.push(Node::new(name.into(), op, inputs.to_vec()));
         self.nodes.len() - 1
+    }
+
+    /// Gives a node a second name.
+    pub fn alias(&mut self, name: impl Into<String>, node: usize) {
+        self.aliases.insert(name.into(), Alias::Same(node));
+    }
+
+    /// A name for a step on the way to a node's activation, whose own is not kept: whoever asks for it is told so.
+    pub fn part(&mut self, name: impl Into<String>, node: usize) {
+        self.aliases.insert(name.into(), Alias::Part(node));
     }
 
     /// Infers the shapes by running one empty picture, and hashes the whole.
@@ -121,7 +143,8 @@ impl GraphBuilder {
         let largest = self.nodes.iter().map(|n| n.shape.iter().product::<usize>()).max().unwrap_or(1);
         let share = SHARE / largest.max(1);
         let precision = Precision::F32;
-        Ok(Graph { name: name.to_owned(), nodes: self.nodes, preprocess, classes, digest, share, precision })
+        let (name, aliases) = (name.to_owned(), self.aliases);
+        Ok(Graph { name, nodes: self.nodes, preprocess, classes, digest, share, precision, aliases })
     }
 
     fn digest(&self, name: &str) -> Result<Digest> {
@@ -225,6 +248,14 @@ impl Graph {
     /// When there is none: the message has the nearest names.
     pub fn layer(&self, name: &str) -> Result<usize> {
         let found = self.nodes.iter().skip(1).position(|n| n.name == name).map(|i| i + 1);
+        match (found, self.aliases.get(name)) {
+            (None, Some(Alias::Same(node))) if *node > 0 => return Ok(*node),
+            (None, Some(Alias::Part(node))) => {
+                let hint = format!("take `{}`", self.nodes[*node].name);
+                return Err(Error::data(format!("layer `{name}`"), "is a part of the layer after it", hint));
+            }
+            _ => {}
+        }
         found.ok_or_else(|| Error::unknown("layer", name, self.nodes[1..].iter().map(|n| n.name.as_str())))
     }
 

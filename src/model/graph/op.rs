@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
+use super::TensorOp;
 use crate::ops::attention::attention;
 use crate::ops::linear::linear_prepared;
 use crate::ops::norm::layer_norm;
@@ -53,6 +54,8 @@ pub enum Op {
     },
     /// One token: `[batch, token, channel]` to `[batch, channel]`.
     Token(usize),
+    /// Any other operation of arrays.
+    Tensor(TensorOp),
 }
 
 impl Op {
@@ -64,6 +67,7 @@ impl Op {
             Self::LayerNorm { epsilon, .. } => format!("layer norm {epsilon}"),
             Self::Tokens { .. } => "tokens".to_owned(),
             Self::Pool2d(pool) => format!("{pool:?}"),
+            Self::Tensor(op) => op.describe(),
             other => format!("{other:?}"),
         }
     }
@@ -73,11 +77,12 @@ impl Op {
             Self::Conv2d(_, w, b) | Self::Linear(_, w, b) => vec![w, b],
             Self::LayerNorm { weight, bias, .. } => vec![weight, bias],
             Self::Tokens { class, position } => vec![class, position],
+            Self::Tensor(op) => op.weights(),
             _ => Vec::new(),
         }
     }
 
-    pub(super) fn run(&self, inputs: &[&Tensor], prepared: &Arc<Prepared>) -> candle_core::Result<Tensor> {
+    pub(in crate::model) fn run(&self, inputs: &[&Tensor], prepared: &Arc<Prepared>) -> candle_core::Result<Tensor> {
         match (self, inputs) {
             (Self::Conv2d(conv, w, b), [x]) => conv2d_prepared(x, w, b, None, conv, prepared),
             (Self::Linear(f, w, b), [x]) => linear_prepared(x, w, b, None, *f, prepared),
@@ -90,6 +95,7 @@ impl Op {
             (Self::Attention { heads }, [x]) => attention(x, *heads),
             (Self::Tokens { class, position }, [x]) => tokens(x, class, position),
             (Self::Token(i), [x]) => x.narrow(1, *i, 1)?.squeeze(1),
+            (Self::Tensor(op), inputs) => op.run(inputs),
             _ => candle_core::bail!("{} cannot run on {} inputs", self.describe(), inputs.len()),
         }
     }
