@@ -54,10 +54,10 @@ pub struct LayerInfo {
     pub shape: Vec<usize>,
 }
 
-/// A node to run; `fused` is a convolution that is run with it, and the residual.
+/// A node to run; `fused` is a convolution or linear layer that is run with it, and the residual where it is a sum.
 struct Step {
     node: usize,
-    fused: Option<(usize, usize)>,
+    fused: Option<(usize, Option<usize>)>,
 }
 
 /// A network: named nodes, its preprocessing, its class names.
@@ -336,7 +336,7 @@ impl Graph {
     /// What a step reads.
     fn reads(&self, step: &Step) -> impl Iterator<Item = usize> + use<'_> {
         let (first, second) = match step.fused {
-            Some((conv, residual)) => (&self.nodes[conv].inputs, Some(residual)),
+            Some((product, residual)) => (&self.nodes[product].inputs, residual),
             None => (&self.nodes[step.node].inputs, None),
         };
         first.iter().copied().chain(second)
@@ -345,16 +345,19 @@ impl Graph {
     fn run(&self, step: &Step, values: &BTreeMap<usize, Tensor>) -> Result<Tensor> {
         let inputs = self.reads(step).filter_map(|j| values.get(&j)).collect::<Vec<_>>();
         let node = &self.nodes[step.node];
-        let (Some((product, _)), Op::Add(f)) = (step.fused, &node.op) else { return Ok(node.run(&inputs)?) };
-        let product = &self.nodes[product];
-        let [x, residual] = &product.taken(&inputs)?[..] else {
-            return Err(Error::Failure("a sum has two parts".into()));
+        let (Some((product, _)), Op::Add(f) | Op::Activation(f)) = (step.fused, &node.op) else {
+            return Ok(node.run(&inputs)?);
         };
+        let product = &self.nodes[product];
+        let [x, residual @ ..] = &product.taken(&inputs)?[..] else {
+            return Err(Error::Failure("a product has an input".into()));
+        };
+        let residual = residual.first().map(AsRef::as_ref);
         Ok(node.given(&product.op.run_with(x, residual, *f, &product.prepared)?)?)
     }
 
-    /// The nodes to run from `start` to the taps, in order. A convolution whose result goes into one sum and is not asked
-    /// for is run with that sum.
+    /// The nodes to run from `start` to the taps, in order. A convolution or linear layer whose result goes into one sum, or
+    /// one non-linearity, and is not asked for is run with that.
     fn steps(&self, start: usize, taps: &[usize]) -> Result<Vec<Step>> {
         let needed = self.needed(start, taps)?;
         let mut users: BTreeMap<usize, usize> = BTreeMap::new();
@@ -362,7 +365,6 @@ impl Graph {
             *users.entry(*j).or_default() += 1;
         }
         let fuses = |i: usize| {
-            let (Op::Add(f), [a, b]) = (&self.nodes[i].op, self.nodes[i].inputs.as_slice()) else { return None };
             let alone = |j: &usize| {
                 let plain = match &self.nodes[*j].op {
                     Op::Conv2d(Conv2d { activation, .. }, ..) | Op::Linear(activation, ..) => {
@@ -372,11 +374,16 @@ impl Graph {
                 };
                 plain && users.get(j) == Some(&1) && !taps.contains(j) && *j != start
             };
-            let pair = [(*a, *b), (*b, *a)].into_iter().find(|(conv, _)| alone(conv));
-            pair.filter(|_| f.fuses())
+            match (&self.nodes[i].op, self.nodes[i].inputs.as_slice()) {
+                (Op::Add(f), [a, b]) if f.fuses() => {
+                    [(*a, Some(*b)), (*b, Some(*a))].into_iter().find(|(product, _)| alone(product))
+                }
+                (Op::Activation(f), [a]) if f.fuses() && alone(a) => Some((*a, None)),
+                _ => None,
+            }
         };
         let mut steps: Vec<Step> = needed.into_iter().map(|node| Step { node, fused: fuses(node) }).collect();
-        let fused: Vec<usize> = steps.iter().filter_map(|s| s.fused.map(|(conv, _)| conv)).collect();
+        let fused: Vec<usize> = steps.iter().filter_map(|s| s.fused.map(|(product, _)| product)).collect();
         steps.retain(|s| !fused.contains(&s.node));
         Ok(steps)
     }
@@ -495,6 +502,26 @@ mod tests {
         let x = single(&[2, 3, 9, 9], 5);
         let [fused, apart] = [vec![c], vec![c, b]].map(|taps| g.forward(&x, &taps).unwrap().remove(0));
         assert_eq!(crate::ops::to_vec::<f32>(&fused).unwrap(), crate::ops::to_vec::<f32>(&apart).unwrap());
+    }
+
+    #[test]
+    fn a_non_linearity_is_run_with_its_convolution_unless_that_is_asked_for() {
+        let single = |shape: &[usize], seed| random(shape, seed).to_dtype(DType::F32).unwrap();
+        let mut g = GraphBuilder::new([3, 9, 9]);
+        let conv = Op::Conv2d(Conv2d::default(), single(&[8, 3, 3, 3], 1), single(&[8], 2));
+        let a = g.add("conv", conv, &[0]);
+        let b = g.add("relu", Op::Activation(Activation::Relu), &[a]);
+        g.alias("also relu", b);
+        g.part("product", a);
+        let preprocess = Preprocess { size: 9, filter: Filter::Nearest, crop: None, mean: [0.0; 3], std: [1.0; 3] };
+        let g = g.finish("bent", preprocess, Vec::new(), &Device::Cpu).unwrap();
+        assert_eq!([g.steps(0, &[b]).unwrap().len(), g.steps(0, &[b, a]).unwrap().len()], [1, 2]);
+        let x = single(&[2, 3, 9, 9], 5);
+        let [fused, apart] = [vec![b], vec![b, a]].map(|taps| g.forward(&x, &taps).unwrap().remove(0));
+        assert_eq!(crate::ops::to_vec::<f32>(&fused).unwrap(), crate::ops::to_vec::<f32>(&apart).unwrap());
+        pulled_back(&g, b);
+        assert_eq!(g.layer("also relu").unwrap(), b);
+        assert!(g.layer("product").unwrap_err().to_string().contains("take `conv`"));
     }
 
     #[test]

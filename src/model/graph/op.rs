@@ -100,19 +100,20 @@ impl Op {
         }
     }
 
-    /// A convolution or linear layer whose result nobody else needs, as one with the sum of it and a residual that follows.
+    /// A convolution or linear layer whose result nobody else needs, as one with what follows: the sum of it and a
+    /// residual, or a non-linearity alone.
     pub(super) fn run_with(
         &self,
         x: &Tensor,
-        residual: &Tensor,
+        residual: Option<&Tensor>,
         f: Activation,
         prepared: &Arc<Prepared>,
     ) -> candle_core::Result<Tensor> {
         match self {
             Self::Conv2d(conv, w, b) => {
-                conv2d_prepared(x, w, b, Some(residual), &Conv2d { activation: f, ..*conv }, prepared)
+                conv2d_prepared(x, w, b, residual, &Conv2d { activation: f, ..*conv }, prepared)
             }
-            Self::Linear(_, w, b) => linear_prepared(x, w, b, Some(residual), f, prepared),
+            Self::Linear(_, w, b) => linear_prepared(x, w, b, residual, f, prepared),
             _ => candle_core::bail!("{} is no product", self.describe()),
         }
     }

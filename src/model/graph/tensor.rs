@@ -1,6 +1,7 @@
 //! Operations of arrays in general: what files ask for beside the operations that have kernels. They run by candle's own
 //! operations, those of them that have right gradients.
 
+mod backward;
 mod pointwise;
 mod shape;
 
@@ -185,8 +186,7 @@ impl Reduction {
             Self::Mean => x.mean_keepdim(axes),
             Self::Sum => x.sum_keepdim(axes),
             Self::Max => axes.iter().try_fold(x.clone(), |x, axis| x.max_keepdim(*axis)),
-            // The gradient of candle's own minimum fails central differences.
-            Self::Min => Self::Max.run(&x.neg()?, axes)?.neg(),
+            Self::Min => axes.iter().try_fold(x.clone(), |x, axis| x.min_keepdim(*axis)),
             Self::L1 => x.abs()?.sum_keepdim(axes),
             Self::L2 => x.sqr()?.sum_keepdim(axes)?.sqrt(),
             Self::Squares => x.sqr()?.sum_keepdim(axes),

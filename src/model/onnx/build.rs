@@ -144,6 +144,9 @@ impl Build {
     }
 
     fn draft(&mut self, op: Op, inputs: Vec<usize>, shape: Vec<usize>) -> Result<Array> {
+        if shape.contains(&0) {
+            bail!("nothing is left: {shape:?}");
+        }
         self.total = self.total.saturating_add(shape.iter().product());
         if self.total > TOTAL {
             bail!("the layers up to here have more than {TOTAL} numbers a picture");

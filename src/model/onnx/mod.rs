@@ -12,12 +12,16 @@ mod call;
 mod data;
 mod integer;
 mod operators;
+mod pattern;
 mod summary;
 mod translate;
 mod value;
 
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
 mod proto;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +37,7 @@ use crate::dataset::Preprocess;
 use crate::dataset::preprocess::Filter;
 use crate::error::{Error, Result};
 
-pub use summary::{Layer, Summary};
+pub use summary::{Layer, Port, Summary};
 
 /// A file that has been read, and not yet translated.
 #[derive(Debug)]
@@ -60,6 +64,14 @@ impl Model {
         let bytes = std::fs::read(path).map_err(|e| {
             Error::file(path, format!("cannot be read: {e}"), "give the path of an .onnx file as model.name")
         })?;
+        Self::parse(path, bytes)
+    }
+
+    /// The same of a file's bytes; `path` names the network, and files beside it.
+    ///
+    /// # Errors
+    /// When they are no ONNX file.
+    pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self> {
         let proto = ModelProto::decode(prost::bytes::Bytes::from(bytes)).map_err(|e| {
             Error::file(path, format!("is damaged, or no ONNX file: {e}"), "export it again, or fetch it again")
         })?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Model;
+use super::proto::ValueInfoProto;
 use super::translate::{Translation, declared, free_inputs, opset};
 use crate::error::Result;
 
@@ -61,7 +62,7 @@ impl Model {
             *operators.entry(format!("{domain}{}", node.op_type)).or_default() += 1;
         }
         let count = |dims: &[i64]| dims.iter().fold(1usize, |n, d| n.saturating_mul(usize::try_from(*d).unwrap_or(0)));
-        let port = |info| Port { name: info_name(info), shape: declared(info) };
+        let port = |info: &ValueInfoProto| Port { name: info.name.clone(), shape: declared(info) };
         let layers = build.drafts.into_iter().skip(1);
         Ok(Summary {
             producer: format!("{} {}", self.proto.producer_name, self.proto.producer_version).trim().to_owned(),
@@ -74,8 +75,4 @@ impl Model {
             missing: problems,
         })
     }
-}
-
-fn info_name(info: &super::proto::ValueInfoProto) -> String {
-    info.name.clone()
 }

@@ -8,9 +8,10 @@ use candle_core::{Result, bail};
 use super::build::{Alias, Build};
 use super::call::Call;
 use super::operators;
+use super::pattern::{self, Pattern, Patterns};
 use super::proto::tensor_shape_proto::dimension;
 use super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
-use super::value::{Array, Value};
+use super::value::{Array, Source, Value};
 
 /// Height and width that are taken where a file leaves them free.
 const SIZE: usize = 224;
@@ -44,13 +45,14 @@ pub(super) fn translate(model: &ModelProto, folder: &Path) -> Result<Translation
         initialisers: graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect(),
         uses: uses(graph),
         lost: BTreeSet::new(),
+        patterns: pattern::find(graph),
         problems,
         opset,
     };
     let order = in_order(graph, name)?;
     if translator.problems.is_empty() {
         for node in order {
-            translator.node(node);
+            translator.node(graph, node);
         }
     }
     let outputs = graph.output.iter().filter_map(|o| Some((o.name.clone(), translator.values.get(&o.name)?.clone())));
@@ -139,7 +141,7 @@ fn input(graph: &GraphProto) -> Result<Input<'_>> {
 }
 
 /// How many nodes take each value; the network's outputs count twice, so that nothing is put into them.
-fn uses(graph: &GraphProto) -> BTreeMap<&str, usize> {
+pub(super) fn uses(graph: &GraphProto) -> BTreeMap<&str, usize> {
     let mut uses = BTreeMap::new();
     let taken = graph.node.iter().flat_map(|n| &n.input);
     let kept = graph.output.iter().flat_map(|o| [&o.name; 2]);
@@ -147,15 +149,18 @@ fn uses(graph: &GraphProto) -> BTreeMap<&str, usize> {
     uses
 }
 
+/// The node that gives each value; the last where there are several.
+pub(super) fn makers(graph: &GraphProto) -> BTreeMap<&str, usize> {
+    let outputs = graph.node.iter().enumerate().flat_map(|(i, node)| node.output.iter().map(move |o| (o.as_str(), i)));
+    outputs.filter(|(name, _)| !name.is_empty()).collect()
+}
+
 /// Nodes in an order in which each comes after those it takes from.
-fn in_order<'a>(graph: &'a GraphProto, input: &str) -> Result<Vec<&'a NodeProto>> {
-    let mut makers: BTreeMap<&str, usize> = BTreeMap::new();
-    for (i, node) in graph.node.iter().enumerate() {
-        for output in node.output.iter().filter(|o| !o.is_empty()) {
-            if makers.insert(output, i).is_some() {
-                bail!("two nodes give `{output}`");
-            }
-        }
+fn in_order(graph: &GraphProto, input: &str) -> Result<Vec<usize>> {
+    let makers = makers(graph);
+    let given = graph.node.iter().flat_map(|n| &n.output).filter(|o| !o.is_empty()).count();
+    if given > makers.len() {
+        bail!("two nodes give the same value");
     }
     let given: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).chain([input]).collect();
     let mut waits = vec![0usize; graph.node.len()];
@@ -174,7 +179,7 @@ fn in_order<'a>(graph: &'a GraphProto, input: &str) -> Result<Vec<&'a NodeProto>
     let mut ready: BTreeSet<usize> = (0..waits.len()).filter(|i| waits[*i] == 0).collect();
     let mut order = Vec::with_capacity(waits.len());
     while let Some(i) = ready.pop_first() {
-        order.push(&graph.node[i]);
+        order.push(i);
         for follower in &followers[i] {
             waits[*follower] -= 1;
             if waits[*follower] == 0 {
@@ -195,19 +200,31 @@ struct Translator<'a> {
     uses: BTreeMap<&'a str, usize>,
     /// Values that follow from a node with a problem.
     lost: BTreeSet<&'a str>,
+    patterns: Patterns<'a>,
     problems: Vec<String>,
     opset: i64,
 }
 
 impl<'a> Translator<'a> {
-    fn node(&mut self, node: &'a NodeProto) {
+    fn node(&mut self, graph: &'a GraphProto, number: usize) {
+        let node = &graph.node[number];
+        if self.patterns.parts.contains_key(&number) {
+            return;
+        }
         if self.problems.len() >= TOLD || node.input.iter().any(|name| self.lost.contains(name.as_str())) {
             self.lost.extend(node.output.iter().map(String::as_str));
             return;
         }
         let first = self.build.drafts.len();
-        match self.run(node) {
-            Ok(values) => self.bind(node, values, first),
+        let run = match self.patterns.last.get(&number).copied() {
+            Some(pattern) => self.run_pattern(pattern),
+            None => self.run(node),
+        };
+        match run {
+            Ok(values) => {
+                self.bind(node, values, first);
+                self.name_parts(graph, number);
+            }
             Err(e) => {
                 let problem = format!("{} (node `{}`, opset {}): {e}", node.op_type, label(node), self.opset);
                 self.problems.push(problem);
@@ -226,6 +243,30 @@ impl<'a> Translator<'a> {
             bail!("only its first {} outputs are supported", values.len());
         }
         Ok(values)
+    }
+
+    fn run_pattern(&mut self, pattern: Pattern<'a>) -> Result<Vec<Value>> {
+        let (Pattern::Normal { x: name, .. } | Pattern::Gelu { x: name }) = pattern;
+        let Some(x) = self.value(name)? else { bail!("`{name}` has no value") };
+        let value = match pattern {
+            Pattern::Normal { axis, epsilon, .. } => operators::normal(&mut self.build, &x, axis, epsilon),
+            Pattern::Gelu { .. } => operators::gelu(&mut self.build, &x),
+        };
+        Ok(vec![value?])
+    }
+
+    /// The names of a pattern's inner nodes are those of its parts.
+    fn name_parts(&mut self, graph: &'a GraphProto, last: usize) {
+        let Some(Value { array: Array { source: Source::Node(made), .. }, .. }) =
+            graph.node[last].output.first().and_then(|name| self.values.get(name))
+        else {
+            return;
+        };
+        let made = *made;
+        let parts: Vec<usize> = self.patterns.parts.iter().filter(|(_, of)| **of == last).map(|(p, _)| *p).collect();
+        for part in parts {
+            self.build.alias(label(&graph.node[part]), Alias::Part(made));
+        }
     }
 
     /// What a name stands for; nothing where an input is left out.
@@ -248,7 +289,7 @@ impl<'a> Translator<'a> {
         let several = values.len() > 1;
         for (value, output) in values.into_iter().zip(&node.output) {
             self.build.name(&value.array, if several { output } else { label(node) });
-            if let super::value::Source::Node(node) = value.array.source {
+            if let Source::Node(node) = value.array.source {
                 self.build.alias(output, Alias::Same(node));
             }
             let sole = value.sole && self.uses.get(output.as_str()).is_none_or(|uses| *uses == 1);

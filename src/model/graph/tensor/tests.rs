@@ -1,7 +1,7 @@
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 
 use super::*;
-use crate::ops::check::{gradient, random};
+use crate::ops::check::{distance, gradient, random};
 
 fn of_input(kind: Kind) -> TensorOp {
     TensorOp::of_inputs(kind, 1)
@@ -24,7 +24,7 @@ fn checked(op: &TensorOp, x: &Tensor) {
 
 #[test]
 fn gradients_of_rearrangements_are_those_of_central_differences() {
-    let x = random(&[2, 3, 4, 2], 1);
+    let x = random(&[2, 3, 4, 2], 6);
     for kind in [
         Kind::Permute(vec![2, 0, 1]),
         Kind::Reshape(vec![6, 4]),
@@ -138,5 +138,43 @@ fn what_does_not_fit_is_refused_before_it_runs() {
     ] {
         let op = TensorOp::of_inputs(kind, shapes.len());
         assert!(op.shape(&shapes).is_err(), "{}", op.describe());
+    }
+}
+
+/// Every short way back against candle's graph.
+#[test]
+fn the_short_way_back_is_the_long_one() {
+    let (x, z) = (random(&[2, 3, 4, 5], 1), random(&[2, 3, 5, 4], 2));
+    let constant = |kind, shape: &[usize]| TensorOp { kind, constants: vec![None, Some(random(shape, 3))] };
+    let first = |kind, shape: &[usize]| TensorOp { kind, constants: vec![Some(random(shape, 3)), None] };
+    for op in [
+        of_input(Kind::Permute(vec![2, 0, 1])),
+        of_input(Kind::Reshape(vec![12, 5])),
+        of_input(Kind::Narrow { axis: 2, start: 1, length: 3 }),
+        of_input(Kind::Unary(Unary::Linear(3.0, 1.0))),
+        constant(Kind::Binary(Binary::Add), &[1, 3, 1, 5]),
+        constant(Kind::Binary(Binary::Sub), &[1, 3, 1, 5]),
+        constant(Kind::Binary(Binary::Mul), &[1, 3, 1, 5]),
+        first(Kind::Binary(Binary::Mul), &[1, 3, 1, 5]),
+        constant(Kind::MatMul, &[1, 3, 5, 2]),
+        first(Kind::MatMul, &[1, 3, 2, 4]),
+    ] {
+        compared(&op, &[&x]);
+    }
+    compared(&TensorOp::of_inputs(Kind::MatMul, 2), &[&x, &z]);
+    compared(&TensorOp::of_inputs(Kind::Binary(Binary::Mul), 2), &[&x, &x.sqr().unwrap()]);
+    let wide = TensorOp::of_inputs(Kind::Binary(Binary::Mul), 2);
+    let narrow = random(&[2, 3, 1, 1], 4);
+    assert!(wide.pull_back(&[&x, &narrow], &x).unwrap().is_none(), "what is broadcast goes the long way");
+}
+
+fn compared(op: &TensorOp, inputs: &[&Tensor]) {
+    let vars: Vec<Var> = inputs.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
+    let y = op.run(&vars.iter().map(Var::as_tensor).collect::<Vec<_>>()).unwrap();
+    let slope = random(y.dims(), 9);
+    let wanted = y.mul(&slope).unwrap().sum_all().unwrap().backward().unwrap();
+    let got = op.pull_back(inputs, &slope).unwrap().expect("it has a short way back");
+    for (var, got) in vars.iter().zip(got) {
+        assert!(distance(wanted.get(var).unwrap(), &got) < 1e-12, "{}", op.describe());
     }
 }

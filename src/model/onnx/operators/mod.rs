@@ -18,7 +18,9 @@ use super::build::Build;
 use super::call::Call;
 use super::value::Value;
 
+pub(super) use arithmetic::gelu;
 pub(super) use constant::initialiser;
+pub(super) use norm::normal;
 
 /// Gives a node's outputs, in order; those it does not give are not used.
 pub(super) type Operator = fn(&mut Build, &Call<'_>) -> Result<Vec<Value>>;

@@ -123,18 +123,14 @@ fn layer(build: &mut Build, call: &Call<'_>) -> Result<Vec<Value>> {
         Some(_) => numbers(call, 2, count)?,
         None => weight.zeros_like()?,
     };
-    one(layer_norm(build, x, first, (weight, bias), f64::from(call.float("epsilon", 1e-5)?)))
+    let epsilon = f64::from(call.float("epsilon", 1e-5)?);
+    one(over_last(build, x, first, x.rank() - first, |build, x| {
+        build.add(Op::LayerNorm { weight, bias, epsilon }, &[x], x.shape.clone())
+    }))
 }
 
-/// Layer norm over the axes from `first` on.
-pub(in super::super) fn layer_norm(
-    build: &mut Build,
-    x: &Value,
-    first: usize,
-    (weight, bias): (Tensor, Tensor),
-    epsilon: f64,
-) -> Result<Value> {
-    over_last(build, x, first, x.rank() - first, |build, x| {
-        build.add(Op::LayerNorm { weight, bias, epsilon }, &[x], x.shape.clone())
-    })
+/// Less its mean and by its deviation, along one axis.
+pub(in super::super) fn normal(build: &mut Build, x: &Value, along: i64, epsilon: f32) -> Result<Value> {
+    let along = axis(along, x.rank())?;
+    over_last(build, x, along, 1, |build, x| plain(build, x, f64::from(epsilon)))
 }

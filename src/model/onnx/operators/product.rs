@@ -13,13 +13,15 @@ use crate::ops::{Activation, Conv2d};
 
 pub(super) const OPERATORS: Table = &[("MatMul", |b, c| one(matmul(b, c.input(0)?, c.input(1)?))), ("Gemm", gemm)];
 
-/// The convolution or linear layer that gives a value, where a constant for each channel can still go into its weights,
+/// The convolution, linear layer or layer norm that gives a value, where a constant for each channel can still go into its weights,
 /// and the axis of its channels.
 pub(super) fn open(build: &Build, value: &Value) -> Option<(usize, usize)> {
     let Source::Node(node) = value.array.source else { return None };
     match &build.drafts[node].op {
         Op::Conv2d(Conv2d { activation: Activation::None, .. }, ..) if value.sole => Some((node, 0)),
-        Op::Linear(Activation::None, ..) if value.sole => Some((node, value.array.shape.len() - 1)),
+        Op::Linear(Activation::None, ..) | Op::LayerNorm { .. } if value.sole => {
+            Some((node, value.array.shape.len() - 1))
+        }
         _ => None,
     }
 }
@@ -27,7 +29,9 @@ pub(super) fn open(build: &Build, value: &Value) -> Option<(usize, usize)> {
 /// Multiplies a layer's result by a number for each channel, then adds one; one number stands for all.
 pub(super) fn take_up(build: &mut Build, node: usize, scale: Option<&Tensor>, shift: Option<&Tensor>) -> Result<()> {
     build.absorb(node);
-    let (Op::Conv2d(_, w, b) | Op::Linear(_, w, b)) = &mut build.drafts[node].op else {
+    let (Op::Conv2d(_, w, b) | Op::Linear(_, w, b) | Op::LayerNorm { weight: w, bias: b, .. }) =
+        &mut build.drafts[node].op
+    else {
         bail!("a node without weights takes up nothing")
     };
     let wide = |numbers: &Tensor| numbers.broadcast_as(b.dims())?.contiguous();
