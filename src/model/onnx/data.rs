@@ -18,13 +18,15 @@ const PIECE: usize = 1 << 20;
 /// # Errors
 /// When the numbers are missing, too few or too many, or of a type that is not read.
 pub(super) fn tensor(proto: &TensorProto, folder: &Path) -> Result<Tensor> {
-    let shape = shape(&proto.dims)?;
-    let kind = DataType::try_from(proto.data_type).unwrap_or(DataType::Undefined);
-    let made = match proto.data_location() {
-        DataLocation::External => outside(proto, kind, &shape, folder),
-        DataLocation::Default => inside(proto, kind, &shape),
+    let read = || {
+        let shape = shape(&proto.dims)?;
+        let kind = DataType::try_from(proto.data_type).unwrap_or(DataType::Undefined);
+        match proto.data_location() {
+            DataLocation::External => outside(proto, kind, &shape, folder),
+            DataLocation::Default => inside(proto, kind, &shape),
+        }
     };
-    made.map_err(|e| Error::Msg(format!("tensor `{}`: {e}", proto.name)))
+    read().map_err(|e: Error| Error::Msg(format!("tensor `{}`: {e}", proto.name)))
 }
 
 /// Dimensions as the file has them, whose product is a number of values.

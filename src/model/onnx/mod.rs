@@ -120,10 +120,10 @@ impl Model {
     }
 
     fn refuse(&self, problems: &[String]) -> Error {
-        let list: String = problems.iter().map(|p| format!("\n    {p}")).collect();
+        let list = problems.join("\n    ");
         let hint = "export it with constant folding, in evaluation mode, for a batch of one or a free batch, at opset 17 \
                     to 20; or leave these operators out of the exported part";
-        Error::file(&self.path, format!("what it computes is not supported:{list}"), hint)
+        Error::file(&self.path, format!("what it computes is not supported:\n    {list}"), hint)
     }
 }
 

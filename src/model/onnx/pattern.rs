@@ -24,7 +24,7 @@ pub(super) struct Patterns<'a> {
 }
 
 /// Looks for patterns none of whose inner values is used elsewhere.
-pub(super) fn find<'a>(graph: &'a GraphProto) -> Patterns<'a> {
+pub(super) fn find(graph: &GraphProto) -> Patterns<'_> {
     let finder = Finder { graph, makers: makers(graph), uses: uses(graph), numbers: numbers(graph) };
     let mut found = Patterns::default();
     for last in 0..graph.node.len() {

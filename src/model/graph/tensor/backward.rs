@@ -24,9 +24,7 @@ impl TensorOp {
                 one(gradient.contiguous()?.pad_with_zeros(axis + 1, *start, behind)?)
             }
             (Kind::Unary(Unary::Linear(scale, _)), _, [_]) => one((gradient * f64::from(*scale))?),
-            (Kind::Binary(Binary::Add) | Kind::Binary(Binary::Sub), [None, Some(_)], [x])
-                if x.dims() == gradient.dims() =>
-            {
+            (Kind::Binary(Binary::Add | Binary::Sub), [None, Some(_)], [x]) if x.dims() == gradient.dims() => {
                 one(gradient.clone())
             }
             (Kind::Binary(Binary::Mul), [None, Some(c)] | [Some(c), None], [x]) if x.dims() == gradient.dims() => {

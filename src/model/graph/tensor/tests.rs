@@ -82,11 +82,10 @@ fn gradients_number_by_number_are_those_of_central_differences() {
     for f in [Unary::Root, Unary::Log, Unary::Inverse, Unary::Power(-0.5)] {
         checked(&of_input(Kind::Unary(f)), &positive);
     }
-    use Binary::{Add, Div, Max, Min, Mul, Power, Slope, Sub};
-    for f in [Add, Sub, Mul, Div, Min, Max, Slope] {
+    for f in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max, Binary::Slope] {
         checked(&with(Kind::Binary(f), &[3, 1]), &x);
     }
-    checked(&with(Kind::Binary(Power), &[1, 4]), &positive);
+    checked(&with(Kind::Binary(Binary::Power), &[1, 4]), &positive);
 }
 
 #[test]

@@ -111,10 +111,9 @@ fn transposed(build: &mut Build, call: &Call<'_>) -> Result<Vec<Value>> {
         let wanted = [reach as i64 - cut[0] as i64, reach as i64 + extra[axis] as i64 - cut[1] as i64];
         let cut = wanted.map(|border| border.min(0).unsigned_abs() as usize);
         let Some(length) = x.shape[axis + 1].checked_sub(cut[0] + cut[1]) else { bail!("nothing is left of {x:?}") };
-        x = match length == x.shape[axis + 1] {
-            true => x,
-            false => build.apply(Kind::Narrow { axis: axis + 1, start: cut[0], length }, &[&x])?,
-        };
+        if length != x.shape[axis + 1] {
+            x = build.apply(Kind::Narrow { axis: axis + 1, start: cut[0], length }, &[&x])?;
+        }
         pads[2 * axis] = wanted[0].max(0) as usize;
         pads[2 * axis + 1] = wanted[1].max(0) as usize;
     }

@@ -141,12 +141,11 @@ fn split(build: &mut Build, call: &Call<'_>) -> Result<Vec<Value>> {
     let x = call.input(0)?;
     let along = axis(call.int("axis", 0)?, x.rank())?;
     let (places, parts) = (x.dim(along), call.node.output.len().max(1));
-    let lengths = match call.setting(1, "split")? {
-        Some(lengths) => sizes_of(&lengths)?,
-        None => {
-            let length = places.div_ceil(parts);
-            (0..parts).map(|i| length.min(places.saturating_sub(i * length))).collect()
-        }
+    let lengths = if let Some(lengths) = call.setting(1, "split")? {
+        sizes_of(&lengths)?
+    } else {
+        let length = places.div_ceil(parts);
+        (0..parts).map(|i| length.min(places.saturating_sub(i * length))).collect()
     };
     if lengths.len() != parts || lengths.iter().try_fold(0usize, |n, l| n.checked_add(*l)) != Some(places) {
         bail!("{places} places are not split into {lengths:?}");

@@ -25,10 +25,8 @@ impl Grid<'_> {
         let (x, input, output) = (place as f64, self.input as f64, self.output as f64);
         let half_pixel = (x + 0.5) / self.scale - 0.5;
         Ok(match self.mode {
-            "half_pixel" => half_pixel,
-            "pytorch_half_pixel" if self.output == 1 => 0.0,
-            "pytorch_half_pixel" => half_pixel,
-            "align_corners" if self.output == 1 => 0.0,
+            "pytorch_half_pixel" | "align_corners" if self.output == 1 => 0.0,
+            "half_pixel" | "pytorch_half_pixel" => half_pixel,
             "align_corners" => x * (input - 1.0) / (output - 1.0),
             "asymmetric" => x / self.scale,
             "tf_half_pixel_for_nn" => (x + 0.5) / self.scale,
@@ -97,7 +95,7 @@ impl Filter {
         for place in (x - reach).floor() as i64..=(x + reach).ceil() as i64 {
             let weight = self.weight((place as f64 - x) / width);
             let inside = (0..=last).contains(&place);
-            if inside || !(self.exclude_outside || self.antialias) {
+            if inside || !self.exclude_outside {
                 row[place.clamp(0, last) as usize] += weight;
                 sum += weight;
             }
