@@ -1,11 +1,15 @@
-//! Networks in ONNX's format, opsets 11 to 21, as a [`Graph`] like any other: layers by the nodes' names, gradients to
-//! the input.
+//! Networks in ONNX's format as a [`Graph`] like any other: layers by the nodes' names, gradients to the input. Opsets 11 to
+//! 21 are tested; of others, from 7 to 24, what has not changed.
 //!
 //! A network is read as a function of one picture; see `value` for what becomes of the batch and of the order of
 //! axes. What does not depend on the input is computed when the file is read. A batch norm, and whatever else gives each
 //! channel a factor or a summand, goes into the weights of the convolution or linear layer before it, where nobody else
 //! takes that layer's result; the layer then has the name of the last of these nodes, and the names of the others are
 //! those of its parts.
+//!
+//! Layers of three axes are `[channel, height, width]` wherever the file lets its channels be traced, whatever order it has
+//! them in. Memory is in proportion to the file: constants that follow from it have at most four times its numbers and
+//! 2^24 more, a layer 2^28 a picture, all of them 2^30.
 
 mod build;
 mod call;

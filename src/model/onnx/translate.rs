@@ -64,7 +64,7 @@ pub(super) fn opset(model: &ModelProto) -> Result<i64> {
     let own = model.opset_import.iter().find(|o| is_own(&o.domain));
     match own.map(|o| o.version) {
         Some(version @ 7..=24) => Ok(version),
-        Some(version) => bail!("its operators are those of version {version} (opset), 11 to 21 are supported"),
+        Some(version) => bail!("its operators are those of version {version} (opset), 7 to 24 are read"),
         None => bail!("it does not tell the version of its operators (opset)"),
     }
 }

@@ -90,15 +90,27 @@ fn product(build: &mut Build, a: &Value, b: &Value) -> Result<Value> {
     Ok(array.seen(axes_of(&order, rank)))
 }
 
+/// Whether this axis of ONNX's is that of the channels of an array `[channel, height, width]`.
+pub(super) fn is_map(x: &Value, channels: usize) -> bool {
+    let [_, rows, columns] = x.array.shape[..] else { return false };
+    x.rank() == 4 && x.axes[channels] == Some(0) && rows * columns > 1
+}
+
 /// A linear layer on the last axis, with weights `[out, in]`.
 fn linear(build: &mut Build, x: &Value, w: &Tensor, bias: Option<Tensor>) -> Result<Value> {
     let w = w.to_dtype(DType::F32)?;
     let (out, last) = (w.dim(0)?, x.rank() - 1);
+    let bias = bias.map_or_else(|| Tensor::zeros(out, DType::F32, &Device::Cpu), Ok)?;
+    if is_map(x, last) {
+        // A map stays one: a convolution of single places does the same.
+        let shape = [&[out], &x.array.shape[1..]].concat();
+        let op = Op::Conv2d(Conv2d::default(), w.reshape((out, w.dim(1)?, 1, 1))?, bias);
+        return Ok(build.add(op, &[&x.array], shape)?.seen(x.axes.clone()));
+    }
     let mut order = x.order();
     order.retain(|axis| *axis != last);
     order.push(last);
     let array = build.arrange(x, &order)?;
-    let bias = bias.map_or_else(|| Tensor::zeros(out, DType::F32, &Device::Cpu), Ok)?;
     let mut shape = array.shape.clone();
     shape[order.len() - 1] = out;
     let array = build.add(Op::Linear(Activation::None, w, bias), &[&array], shape)?;

@@ -9,6 +9,7 @@ use super::Table;
 use super::arithmetic::one;
 use super::layout::without;
 use super::pool::global_mean;
+use super::product::is_map;
 use crate::model::graph::Op;
 use crate::model::graph::tensor::{Kind, Reduction, Unary};
 
@@ -79,7 +80,8 @@ fn softmax(build: &mut Build, call: &Call<'_>, f: Along) -> Result<Vec<Value>> {
     one(over_last(build, x, first, count, f))
 }
 
-/// Does something along the last axis of an array whose last axis is `count` of ONNX's from `first` on.
+/// Does something along the last axis of an array whose last axis is `count` of ONNX's from `first` on. A map stays
+/// `[channel, height, width]`.
 pub(super) fn over_last(
     build: &mut Build,
     x: &Value,
@@ -97,6 +99,10 @@ pub(super) fn over_last(
     let flat = build.reshape(&array, [&array.shape[..others], &[line]].concat())?;
     let done = f(build, &flat)?;
     let array = build.reshape(&done, array.shape)?;
+    if count == 1 && is_map(x, first) && !array.is_constant() {
+        let back = build.apply(Kind::Permute(vec![2, 0, 1]), &[&array])?;
+        return Ok(back.seen(x.axes.clone()));
+    }
     Ok(array.seen(axes_of(&order, x.rank())))
 }
 
