@@ -65,7 +65,7 @@ impl Extraction<'_> {
         let model = self.graph.map_or("imported", |g| g.digest().as_str());
         let preprocess = self.graph.map(Graph::preprocess);
         let keys = self.layers.iter().map(|(_, node)| {
-            DigestBuilder::new("activation v1")
+            DigestBuilder::new("activation v2")
                 .field("samples", &ids)
                 .field("model", model)
                 .json("preprocess", &preprocess)?
@@ -147,13 +147,14 @@ impl Extraction<'_> {
     /// Runs the network once for all the missing layers; activations come back from its device in f32.
     fn forward(&self, graph: &Graph, items: &[Item], missing: &[usize], inputs: &Inputs) -> Result<Vec<ShardWriter>> {
         let nodes: Vec<usize> = missing.iter().map(|l| self.layers[*l].1).collect();
-        let writer = |n: &usize| ShardWriter::new(map_shape(graph.shape(*n)), self.options.storage);
+        let writer = |n: &usize| ShardWriter::new(graph.layout(*n).map_shape(), self.options.storage);
         let mut writers: Vec<ShardWriter> = nodes.iter().map(writer).collect();
         let [channel, height, width] = graph.input_shape();
         for items in items.chunks(self.options.batch) {
             let x = Tensor::from_vec(inputs.next()?, (items.len(), channel, height, width), self.device)?;
-            for ((tap, writer), l) in graph.forward(&x, &nodes)?.iter().zip(&mut writers).zip(missing) {
-                let values = tap.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            let taps = graph.forward(&x, &nodes)?;
+            for (((tap, node), writer), l) in taps.iter().zip(&nodes).zip(&mut writers).zip(missing) {
+                let values = graph.layout(*node).to_map(tap)?.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
                 writer.push(&self.layers[*l].0, &values)?;
             }
         }
@@ -172,15 +173,6 @@ impl Extraction<'_> {
             Ok(writer)
         });
         writers.collect()
-    }
-}
-
-/// A layer's shape as `[channel, height, width]`: a vector has one position.
-pub fn map_shape(shape: &[usize]) -> [usize; 3] {
-    match shape {
-        [c, h, w] => [*c, *h, *w],
-        [c, rest @ ..] => [*c, rest.iter().product(), 1],
-        [] => [1, 1, 1],
     }
 }
 

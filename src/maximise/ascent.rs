@@ -11,7 +11,7 @@ use super::objective::Objective;
 use super::options::MaximiseOptions;
 use super::transform::{self, Affine};
 use crate::error::{Error, Result};
-use crate::model::graph::Graph;
+use crate::model::graph::{Graph, Layout};
 use crate::probe::Variant;
 use crate::seed::Seed;
 
@@ -116,6 +116,7 @@ struct Layer<'a> {
     graph: &'a Graph,
     device: &'a Device,
     node: usize,
+    layout: Layout,
     /// Height and width of the input in pixels.
     size: (usize, usize),
     /// Side of a cell of the layer's grid, in pixels of the input.
@@ -135,14 +136,16 @@ impl<'a> Layer<'a> {
             let hint = "pictures can be made for networks with three input channels";
             return Err(Error::data(format!("model `{}`", graph.name()), problem, hint));
         }
-        let shape = graph.shape(node);
+        let layout = graph.layout(node);
+        let shape = layout.map_shape();
         Ok(Self {
             graph,
             device,
             node,
+            layout,
             size: (height, width),
-            cell: width / shape.get(2).copied().unwrap_or(1).max(1),
-            channels: shape.first().copied().unwrap_or(0),
+            cell: width / shape[2].max(1),
+            channels: shape[0],
             values: shape.iter().product(),
             fourier: Fourier::new(height, width, DECAY),
             colour: Colour::input(graph.preprocess()),
@@ -174,7 +177,7 @@ impl<'a> Layer<'a> {
     fn activations(&self, input: &Tensor) -> Result<Tensor> {
         let mut out = self.graph.forward(input, &[self.node])?;
         let z = out.pop().ok_or_else(|| Error::Failure("the network gave no activation".into()))?;
-        Ok(z.flatten_from(1)?)
+        Ok(self.layout.to_map(&z)?.flatten_from(1)?)
     }
 }
 
@@ -260,6 +263,7 @@ impl<'a> Ascent<'a> {
 
     /// Notes the objectives of the activations z of the jobs from `first` on, and returns the gradients of z.
     fn evaluate(&self, first: usize, z: &Tensor, tracks: &mut [Track]) -> Result<Tensor> {
+        let z = self.layer.layout.to_map(z)?;
         let values = z.flatten_all()?.to_vec1::<f32>()?;
         let mut slope = vec![0f32; values.len()];
         let activations = values.chunks_exact(self.layer.values).zip(slope.chunks_exact_mut(self.layer.values));
@@ -272,7 +276,7 @@ impl<'a> Ascent<'a> {
             }
             track.trace.push(value as f32);
         }
-        Ok(Tensor::from_vec(slope, z.dims(), z.device())?)
+        self.layer.layout.from_map(&Tensor::from_vec(slope, z.dims(), z.device())?)
     }
 
     /// Checks the gradients, and notes which are zero.

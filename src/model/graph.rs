@@ -1,6 +1,7 @@
 //! One model form: a list of named nodes in the order they run, and one executor for it.
 
 mod backward;
+mod layout;
 mod op;
 mod precision;
 pub mod tensor;
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::ops::{Activation, Conv2d, Prepared, memory};
 use crate::store::digest::{Digest, DigestBuilder};
 
+pub use layout::Layout;
 pub use op::Op;
 pub use precision::Precision;
 use precision::{Numbers, widened};

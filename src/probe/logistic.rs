@@ -1,16 +1,10 @@
-//! Binary logistic regression by linfa, with what linfa leaves to its user: the sign, the status and the scale.
+//! Binary logistic regression in a space's coordinates, and the offsets and thresholds of scores.
 
-use linfa::prelude::*;
-use linfa_logistic::LogisticRegression;
-use ndarray::{Array1, Array2, Axis};
-
-use super::lbfgs::{dot, norm};
+use super::cholesky::Cholesky;
 use super::space::Space;
 use super::task::Labelled;
+use super::weighted::Weighted;
 use crate::error::{Error, Result};
-
-/// Most solver iterations; a fit that needs more shows in its gradient norm.
-const ITERATIONS: u64 = 500;
 
 /// A fitted logistic regression in a space's coordinates: positive scores mean the concept.
 #[derive(Debug, Clone)]
@@ -25,51 +19,44 @@ pub struct Logistic {
 
 /// Minimises `mean log(1 + exp(-t (w x + b))) + lambda/2 |w|^2` over the labelled rows, `t = +1` for the concept.
 ///
-/// linfa gives the label +1 to the larger class, or at a tie to the one it meets first; the result is oriented here.
-///
 /// # Errors
-/// When linfa refuses the data (one class only, values that are not finite).
+/// When a class has no rows, or values are not finite.
 pub fn fit(space: &Space, rows: &Labelled, lambda: f64, start: Option<&Logistic>) -> Result<Logistic> {
-    let order: Vec<usize> = rows.positive.iter().chain(&rows.negative).copied().collect();
-    let x = space.x.select(Axis(0), &order);
-    // A positive comes first, so that at a tie the concept is linfa's +1 and a warm start has the right sign.
-    let flip = rows.positive.len() < rows.negative.len();
-    let labels = Array1::from_iter((0..order.len()).map(|i| i < rows.positive.len()));
-    let mut model = LogisticRegression::default()
-        .alpha(lambda * order.len() as f64)
-        .max_iterations(ITERATIONS)
-        .gradient_tolerance(1e-5 * order.len() as f64);
-    if let Some(start) = start {
-        let sign = if flip { -1.0 } else { 1.0 };
-        let initial = start.weights.iter().chain([&start.bias]).map(|v| sign * v).collect();
-        model = model.initial_params(initial);
+    let counts = [rows.positive.len(), rows.negative.len()];
+    let refuse = |problem: &str| {
+        let subject = format!("logistic regression of {} against {}", counts[0], counts[1]);
+        let hint = "the concept needs samples with and without it in the fit split, and finite activations";
+        Err(Error::data(subject, problem.to_owned(), hint))
+    };
+    if counts.contains(&0) {
+        return refuse("a class is empty");
     }
-    let data = DatasetBase::new(x, labels);
-    let fitted = model.fit(&data).map_err(|e| {
-        let subject = format!("logistic regression of {} against {}", rows.positive.len(), rows.negative.len());
-        Error::data(subject, e.to_string(), "the concept needs samples with and without it in the fit split")
-    })?;
-    let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
-    let weights: Vec<f64> = fitted.params().iter().map(|v| sign * v).collect();
-    let bias = sign * fitted.intercept();
-    let gradient_norm = gradient_norm(data.records(), rows.positive.len(), lambda, &weights, bias);
-    Ok(Logistic { weights, bias, gradient_norm })
+    let (n, columns) = (counts[0] + counts[1], space.dimension());
+    let order = || rows.positive.iter().chain(&rows.negative);
+    let samples = Weighted {
+        columns,
+        x: order().flat_map(|row| space.x.row(*row).to_vec()).collect(),
+        label: (0..n).map(|i| f32::from(u8::from(i < counts[0]))).collect(),
+        weight: vec![1.0 / n as f64; n],
+    };
+    let mut parameters = vec![0.0; columns + 1];
+    if let Some(start) = start {
+        parameters[..columns].copy_from_slice(&start.weights);
+        parameters[columns] = start.bias;
+    }
+    let bound = space.bound(lambda);
+    let end = samples.fit(parameters, lambda, |g| precondition(&bound, g));
+    if !end.gradient_norm.is_finite() {
+        return refuse("it does not end in finite numbers");
+    }
+    let (weights, bias) = end.x.split_at(columns);
+    Ok(Logistic { weights: weights.to_vec(), bias: bias[0], gradient_norm: end.gradient_norm })
 }
 
-/// Norm of the gradient of the mean objective; the first `positives` rows are the concept's.
-fn gradient_norm(x: &Array2<f64>, positives: usize, lambda: f64, weights: &[f64], bias: f64) -> f64 {
-    let mut gradient: Vec<f64> = weights.iter().map(|w| lambda * w).collect();
-    let mut bias_gradient = 0.0;
-    for (i, row) in x.outer_iter().enumerate() {
-        let row = row.to_slice().unwrap_or_default();
-        let score = dot(row, weights) + bias;
-        let target = f64::from(u8::from(i < positives));
-        let residual = (sigmoid(score) - target) / x.nrows() as f64;
-        gradient.iter_mut().zip(row).for_each(|(g, x)| *g += residual * x);
-        bias_gradient += residual;
-    }
-    gradient.push(bias_gradient);
-    norm(&gradient)
+/// The inverse of the bound in the coordinates, and of a quarter for the offset: all fitted rows have mean zero.
+fn precondition(bound: &Cholesky, gradient: &mut [f64]) {
+    bound.solve(gradient);
+    gradient.last_mut().into_iter().for_each(|bias| *bias *= 4.0);
 }
 
 /// `1 / (1 + exp(-x))`.

@@ -1,12 +1,14 @@
 //! The directions: every kind of concept probe, behind one trait.
 
 pub mod cav;
+pub mod cholesky;
 pub mod kind;
 pub mod lbfgs;
 pub mod logistic;
 pub mod options;
 pub mod space;
 pub mod task;
+pub mod weighted;
 
 pub mod classifier;
 pub mod cured;

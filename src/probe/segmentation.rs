@@ -10,13 +10,11 @@ use rayon::prelude::*;
 
 use super::kind::{Earlier, ProbeKind};
 use super::lbfgs;
-use super::logistic::{sigmoid, softplus};
 use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights};
+use super::weighted::Weighted;
 use crate::error::Result;
 use crate::probe::Variant;
 
-/// Most solver steps for the shared probe, and for each position's own.
-const STEPS: [usize; 2] = [150, 40];
 /// Values of gathered activations held at once when every position is fitted by itself: 128 MB.
 const BLOCK_VALUES: usize = 32 << 20;
 
@@ -100,23 +98,14 @@ impl Scaling {
     }
 }
 
-/// Positions as samples: `x` `[position, channel]`, the coverage as soft label, and a weight.
-#[derive(Default)]
-struct Positions {
-    channels: usize,
-    x: Vec<f32>,
-    label: Vec<f32>,
-    weight: Vec<f64>,
-}
-
 /// Draws positions from every image, inside and outside its mask alike; weights undo the unequal shares.
-fn gather(task: &Task<'_>, images: &[Masked], scaling: &Scaling, stream: &str) -> Result<Positions> {
+fn gather(task: &Task<'_>, images: &[Masked], scaling: &Scaling, stream: &str) -> Result<Weighted<f32>> {
     let (channels, positions) = (task.set.shape[0], task.set.positions());
     let quota = (task.options.positions / images.len().max(1)).max(2);
     let parts = images.par_iter().map(|image| {
         let mut rng = task.stream(&format!("{stream}/{}", image.row));
         let map = task.set.map(image.sample)?;
-        let mut part = Positions { channels, ..Positions::default() };
+        let mut part = Weighted { columns: channels, ..Weighted::default() };
         let (inside, outside): (Vec<usize>, Vec<usize>) = (0..positions).partition(|p| image.coverage[*p] > 0.0);
         let take_inside = inside.len().min(quota / 2);
         let take_outside = outside.len().min(quota - take_inside);
@@ -133,68 +122,30 @@ fn gather(task: &Task<'_>, images: &[Masked], scaling: &Scaling, stream: &str) -
         }
         Ok(part)
     });
-    let mut all = Positions { channels, ..Positions::default() };
+    let mut all = Weighted { columns: channels, ..Weighted::default() };
     for part in parts.collect::<Result<Vec<_>>>()? {
         all.x.extend(part.x);
         all.label.extend(part.label);
         all.weight.extend(part.weight);
     }
-    all.balance_classes();
+    balance_classes(&mut all);
     Ok(all)
 }
 
-impl Positions {
-    /// Multiplies the weights by the class weights, and makes them sum to one.
-    fn balance_classes(&mut self) {
-        let total: f64 = self.weight.iter().sum();
-        let covered: f64 = self.weight.iter().zip(&self.label).map(|(w, m)| w * f64::from(*m)).sum();
-        let alpha = 1.0 - covered / total.max(f64::MIN_POSITIVE);
-        for (weight, label) in self.weight.iter_mut().zip(&self.label) {
-            *weight *= class_weight(alpha, *label);
-        }
-        let total: f64 = self.weight.iter().sum();
-        self.weight.iter_mut().for_each(|w| *w /= total.max(f64::MIN_POSITIVE));
+/// Multiplies the weights by the class weights, and makes them sum to one.
+fn balance_classes(samples: &mut Weighted<f32>) {
+    let total: f64 = samples.weight.iter().sum();
+    let covered: f64 = samples.weight.iter().zip(&samples.label).map(|(w, m)| w * f64::from(*m)).sum();
+    let alpha = 1.0 - covered / total.max(f64::MIN_POSITIVE);
+    for (weight, label) in samples.weight.iter_mut().zip(&samples.label) {
+        *weight *= class_weight(alpha, *label);
     }
-
-    /// Weighted logistic loss with soft labels plus ridge, and its gradient; the last parameter is the offset.
-    fn loss(&self, parameters: &[f64], lambda: f64, gradient: &mut [f64]) -> f64 {
-        let (v, b) = parameters.split_at(self.channels);
-        let v32: Vec<f32> = v.iter().map(|v| *v as f32).collect();
-        let mut sums = vec![0f32; self.channels];
-        let (mut loss, mut bias) = (0.5 * lambda * lbfgs::dot(v, v), 0.0);
-        for ((x, label), weight) in self.x.chunks_exact(self.channels).zip(&self.label).zip(&self.weight) {
-            let score = f64::from(dot32(x, &v32)) + b[0];
-            let label = f64::from(*label);
-            loss += weight * (softplus(score) - label * score);
-            let residual = weight * (sigmoid(score) - label);
-            bias += residual;
-            let residual = residual as f32;
-            sums.iter_mut().zip(x).for_each(|(s, x)| *s += residual * x);
-        }
-        for ((g, s), v) in gradient.iter_mut().zip(&sums).zip(v) {
-            *g = f64::from(*s) + lambda * v;
-        }
-        gradient[self.channels] = bias;
-        loss
-    }
+    samples.normalise();
 }
 
 fn class_weight(alpha: f64, label: f32) -> f64 {
     let label = f64::from(label);
     label * alpha + (1.0 - label) * (1.0 - alpha)
-}
-
-/// Inner product in sixteen partial sums, which the compiler can keep in vector registers.
-fn dot32(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; 16];
-    let (mut left, mut right) = (a.chunks_exact(16), b.chunks_exact(16));
-    for (a, b) in (&mut left).zip(&mut right) {
-        for i in 0..16 {
-            lanes[i] += a[i] * b[i];
-        }
-    }
-    let tail: f32 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f32>() + tail
 }
 
 /// The probe shared by all positions.
@@ -205,22 +156,21 @@ struct Shared {
     gradient_norm: f64,
 }
 
-fn fit_shared(task: &Task<'_>, train: &Positions, val: &Positions) -> Shared {
+/// Fits every lambda and keeps the one with the least validation loss.
+fn fit_shared(task: &Task<'_>, train: &Weighted<f32>, val: &Weighted<f32>) -> Shared {
     let mut grid = task.options.lambda.clone();
     grid.sort_by(|a, b| b.total_cmp(a));
-    let mut start = vec![0.0; train.channels + 1];
+    let mut scratch = vec![0.0; train.columns];
     let mut best: Option<(f64, Shared)> = None;
-    let mut scratch = start.clone();
-    for lambda in grid {
-        let end = lbfgs::minimise(start, STEPS[0], 1e-6, |p, g| train.loss(p, lambda, g));
-        let loss = val.loss(&end.x, 0.0, &mut scratch);
+    for (lambda, end) in grid.iter().zip(train.path(&grid)) {
+        let (v, bias) = end.x.split_at(train.columns);
+        let (loss, _) = val.loss(v, bias[0], 0.0, &mut scratch);
         if best.as_ref().is_none_or(|(least, _)| loss < *least) {
-            let (v, b) = end.x.split_at(train.channels);
-            best = Some((loss, Shared { v: v.to_vec(), bias: b[0], lambda, gradient_norm: end.gradient_norm }));
+            let gradient_norm = end.gradient_norm;
+            best = Some((loss, Shared { v: v.to_vec(), bias: bias[0], lambda: *lambda, gradient_norm }));
         }
-        start = end.x;
     }
-    best.map_or(Shared { v: vec![0.0; train.channels], bias: 0.0, lambda: f64::NAN, gradient_norm: f64::NAN }, |b| b.1)
+    best.map_or(Shared { v: vec![0.0; train.columns], bias: 0.0, lambda: f64::NAN, gradient_norm: f64::NAN }, |b| b.1)
 }
 
 /// Fits every position by itself, from the shared probe on, and returns weights `[channel, height, width]`.
@@ -233,7 +183,8 @@ fn fit_positions(task: &Task<'_>, images: &[Masked], scaling: &Scaling, shared: 
     for first in (0..positions).step_by(block) {
         let cells: Vec<usize> = (first..(first + block).min(positions)).collect();
         let data = gather_cells(task, images, scaling, &cells, alpha)?;
-        let solved: Vec<Vec<f64>> = data.par_iter().map(|cell| fit_position(cell, shared)).collect();
+        let solved: Vec<Vec<f64>> =
+            data.par_iter().map(|cell| cell.fit_without_offset(&shared.v, shared.bias, shared.lambda).x).collect();
         for (p, v) in cells.iter().zip(solved) {
             // The image's score is the mean over positions.
             let share = 1.0 / (scaling.scale * positions as f64);
@@ -250,9 +201,10 @@ fn gather_cells(
     scaling: &Scaling,
     cells: &[usize],
     alpha: f64,
-) -> Result<Vec<Positions>> {
+) -> Result<Vec<Weighted<f32>>> {
     let (channels, positions) = (task.set.shape[0], task.set.positions());
-    let mut data: Vec<Positions> = cells.iter().map(|_| Positions { channels, ..Positions::default() }).collect();
+    let mut data: Vec<Weighted<f32>> =
+        cells.iter().map(|_| Weighted { columns: channels, ..Weighted::default() }).collect();
     for image in images {
         let map = task.set.map(image.sample)?;
         data.par_iter_mut().zip(cells).for_each(|(cell, p)| {
@@ -261,21 +213,6 @@ fn gather_cells(
             cell.weight.push(class_weight(alpha, image.coverage[*p]));
         });
     }
-    for cell in &mut data {
-        let total: f64 = cell.weight.iter().sum();
-        cell.weight.iter_mut().for_each(|w| *w /= total.max(f64::MIN_POSITIVE));
-    }
+    data.iter_mut().for_each(Weighted::normalise);
     Ok(data)
-}
-
-fn fit_position(cell: &Positions, shared: &Shared) -> Vec<f64> {
-    let mut scratch = vec![0.0; cell.channels + 1];
-    let mut parameters = [shared.v.as_slice(), &[shared.bias]].concat();
-    lbfgs::minimise(shared.v.clone(), STEPS[1], 1e-5, |v, gradient| {
-        parameters[..cell.channels].copy_from_slice(v);
-        let loss = cell.loss(&parameters, shared.lambda, &mut scratch);
-        gradient.copy_from_slice(&scratch[..cell.channels]);
-        loss
-    })
-    .x
 }

@@ -6,12 +6,15 @@
 //! of rows (a fold, the false positives) is then a valid n-dimensional form of those samples, and the d-dimensional
 //! direction is made once, at the end, by [`Space::directions`].
 
+use std::sync::Arc;
+
 use ndarray::{Array1, Array2, ArrayView2, s};
 use rayon::prelude::*;
 
 use crate::activation::LayerSet;
 use crate::error::Result;
 use crate::probe::Variant;
+use crate::probe::cholesky::Cholesky;
 use crate::probe::lbfgs::dot;
 
 /// Columns of a full map handled at once: 2,000 samples take 32 MB.
@@ -35,6 +38,9 @@ pub struct Space {
     pub scale: f64,
     /// For coordinates in the span of the samples: how many samples span it. `None`: coordinates are activations.
     spanning: Option<usize>,
+    /// By lambda: see [`Space::bound`].
+    bounds: Vec<(f64, Arc<Cholesky>)>,
+    fitted: usize,
 }
 
 impl Space {
@@ -61,7 +67,7 @@ impl Space {
         let mut x = x - &mean;
         let scale = mean_square_norm(x.slice(s![..fitted, ..])).sqrt().max(f64::MIN_POSITIVE);
         x /= scale;
-        Self { samples: samples.to_vec(), x, variant, mean, scale, spanning: None }
+        Self { samples: samples.to_vec(), x, variant, mean, scale, spanning: None, bounds: Vec::new(), fitted }
     }
 
     fn dual(set: &LayerSet, samples: &[usize], fitted: usize) -> Result<Self> {
@@ -70,7 +76,38 @@ impl Space {
         let scale = trace.sqrt().max(f64::MIN_POSITIVE);
         gram /= scale * scale;
         cholesky_rows(&mut gram);
-        Ok(Self { samples: samples.to_vec(), x: gram, variant: Variant::Full, mean, scale, spanning: Some(fitted) })
+        let (samples, variant, spanning) = (samples.to_vec(), Variant::Full, Some(fitted));
+        Ok(Self { samples, x: gram, variant, mean, scale, spanning, bounds: Vec::new(), fitted })
+    }
+
+    /// Keeps the bounds of the Hessian at these ridges.
+    #[must_use]
+    pub fn prepared_for(mut self, lambdas: &[f64]) -> Self {
+        let curvature = self.curvature();
+        let bound = |lambda: &f64| (*lambda, self.factor(curvature.clone(), *lambda));
+        self.bounds = lambdas.par_iter().map(bound).collect();
+        self
+    }
+
+    /// The factor of `x^T x / 4n + lambda` over the n fitted rows: what the Hessian of a logistic regression of all of
+    /// them does not exceed, and a guess at that of a part of them.
+    pub fn bound(&self, lambda: f64) -> Arc<Cholesky> {
+        let kept = self.bounds.iter().find(|(l, _)| *l == lambda);
+        kept.map_or_else(|| self.factor(self.curvature(), lambda), |(_, bound)| bound.clone())
+    }
+
+    fn factor(&self, curvature: Vec<f64>, lambda: f64) -> Arc<Cholesky> {
+        Arc::new(Cholesky::ridged(curvature, self.dimension(), self.dimension(), lambda))
+    }
+
+    /// `x^T x / 4n`, in strips of rows that do not depend on the number of threads.
+    fn curvature(&self) -> Vec<f64> {
+        let x = self.x.slice(s![..self.fitted, ..]).mapv(|v| v / (2.0 * (self.fitted.max(1) as f64).sqrt()));
+        let mut out = Array2::zeros((x.ncols(), x.ncols()));
+        let strips: Vec<_> =
+            out.axis_chunks_iter_mut(ndarray::Axis(0), 256).zip(x.axis_chunks_iter(ndarray::Axis(1), 256)).collect();
+        strips.into_par_iter().for_each(|(mut out, left)| out.assign(&left.t().dot(&x)));
+        out.into_raw_vec_and_offset().0
     }
 
     /// Dimension of the coordinates.

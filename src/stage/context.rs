@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use candle_core::Device;
 
 use crate::activation::Extraction;
-use crate::activation::extract::map_shape;
 use crate::dataset::split::{self, Part, Split};
 use crate::dataset::{self, Dataset, Preprocess};
 use crate::error::{Error, Result};
@@ -189,7 +188,7 @@ fn layers(study: &Study, graph: Option<&Graph>, dataset: &dyn Dataset) -> Result
         for node in graph.select(pattern)? {
             if layers.iter().all(|l| l.node != node) {
                 let name = graph.layer_name(node).to_owned();
-                layers.push(Layer { name, node, shape: map_shape(graph.shape(node)) });
+                layers.push(Layer { name, node, shape: graph.layout(node).map_shape() });
             }
         }
     }

@@ -54,7 +54,7 @@ pub fn run(context: &Context) -> Result<()> {
 /// When a value has no JSON form.
 pub fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
     let activations = context.extraction().keys(&items::plain(context), layer)?;
-    Ok(DigestBuilder::new("probe v1")
+    Ok(DigestBuilder::new("probe v3")
         .json("activations", &activations)?
         .field("samples", context.samples_digest()?.as_str())
         .json("options", &context.study.probe)?
@@ -125,7 +125,7 @@ struct Draft {
 
 fn fit(context: &Context, rows: &Rows, layer: usize, variant: Variant) -> Result<Fitted> {
     let set = &context.extraction().open(&context.store, &items::plain(context), layer)?;
-    let space = Space::new(set, variant, &rows.samples, rows.fitted)?;
+    let space = Space::new(set, variant, &rows.samples, rows.fitted)?.prepared_for(&context.study.probe.lambda);
     let solved = (0..context.concepts().len()).into_par_iter();
     let solved = solved.map(|concept| solve(context, rows, set, &space, concept)).collect::<Result<Vec<_>>>()?;
     let mut fitted = Fitted::default();
