@@ -49,3 +49,41 @@ fn port(port: &Port) -> String {
     let size = |size: &Option<usize>| size.map_or("free".to_owned(), |s| s.to_string());
     format!("{} {}", port.name, port.shape.iter().map(size).collect::<Vec<_>>().join(" x "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::onnx::tests::file;
+
+    fn printed(bytes: &[u8], json: bool) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("net.onnx");
+        std::fs::write(&path, bytes).unwrap();
+        let mut out = Vec::new();
+        run(&InspectArgs { file: path, json }, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn operators_and_layers_are_listed() {
+        let text = printed(&file("conv_norm_relu"), false);
+        for line in ["producer   golden", "opset      17", "inputs     x free x 3 x 6 x 5"] {
+            assert!(text.lines().any(|l| l == line), "{line}: {text}");
+        }
+        assert!(text.contains("BatchNormalization_n") && text.contains("4 x 6 x 5"), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&printed(&file("conv_norm_relu"), true)).unwrap();
+        assert_eq!(json["operators"]["Conv"], 2);
+        assert_eq!(json["inputs"][0]["shape"][0], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        // An operator of as many letters that there is not.
+        let name = b"Relu";
+        let mut bytes = file("conv_norm_relu");
+        let place = bytes.windows(6).position(|w| &w[..2] == b"\x22\x04" && &w[2..] == name).unwrap();
+        bytes[place + 2..place + 6].copy_from_slice(b"Loop");
+        let text = printed(&bytes, false);
+        assert!(text.contains("operator Loop (node `Relu_r`, opset 17) is not supported"), "{text}");
+    }
+}

@@ -187,7 +187,7 @@ impl Reduction {
             Self::Sum => x.sum_keepdim(axes),
             Self::Max => axes.iter().try_fold(x.clone(), |x, axis| x.max_keepdim(*axis)),
             Self::Min => axes.iter().try_fold(x.clone(), |x, axis| x.min_keepdim(*axis)),
-            Self::L1 => x.abs()?.sum_keepdim(axes),
+            Self::L1 => Unary::Size.run(x)?.sum_keepdim(axes),
             Self::L2 => x.sqr()?.sum_keepdim(axes)?.sqrt(),
             Self::Squares => x.sqr()?.sum_keepdim(axes),
             Self::Product => bail!("products have no gradient"),

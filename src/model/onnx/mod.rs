@@ -25,7 +25,7 @@ mod value;
 mod proto;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 

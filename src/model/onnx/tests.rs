@@ -55,6 +55,11 @@ pub(super) fn cases() -> Vec<Case> {
     .collect()
 }
 
+/// The file of one of them.
+pub(crate) fn file(name: &str) -> Vec<u8> {
+    cases().into_iter().find(|c| c.name == name).unwrap().model
+}
+
 pub(super) fn graph(model: &[u8]) -> Result<Graph> {
     Model::parse(Path::new("case.onnx"), model.to_vec())?.graph(None, &Device::Cpu)
 }

@@ -94,7 +94,8 @@ impl Unary {
     pub(super) fn run(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Negative => x.neg(),
-            Self::Size => x.abs(),
+            // The gradient at 0 is 0; candle's own has 1 there.
+            Self::Size => x.mul(&x.sign()?),
             Self::Sign => x.sign(),
             Self::Root => x.sqrt(),
             Self::Exp => x.exp(),
