@@ -8,7 +8,7 @@
 //! peak                                    peak BYTES
 //! ```
 //!
-//! INPUT and OUTPUT are `.npy` files of f32. `forward` writes the layer's activation, `gradient` the gradient of its sum
+//! MODEL may be an ONNX file, whose WEIGHTS are `-`. INPUT and OUTPUT are `.npy` files of f32. `forward` writes the layer's activation, `gradient` the gradient of its sum
 //! to the input. Both run once before they time. `peak` is the most memory since the model was loaded. What fails is
 //! answered by `error MESSAGE`.
 
@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use cavern::model::graph::Precision;
-use cavern::model::{Graph, zoo};
+use cavern::model::{Graph, build};
 use ndarray::ArrayD;
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -65,7 +65,8 @@ fn answer(graph: &mut Option<Graph>, line: &str) -> Outcome<String> {
 }
 
 fn load(model: &str, weights: &Path, precision: &str) -> Outcome<Graph> {
-    let graph = zoo::build(model, Some(weights), &Device::Cpu)?;
+    let weights = Some(weights).filter(|w| *w != Path::new("-"));
+    let graph = build(model, weights, &Device::Cpu)?;
     match precision {
         "f32" => Ok(graph),
         "bf16" => Ok(graph.with_precision(Precision::Bf16)?),

@@ -50,6 +50,9 @@ pub enum Command {
         after_help = "Examples: cavern ls models\n          cavern ls layers efficientnet_lite0 --match 'blocks.*'"
     )]
     Ls(LsArgs),
+    /// Show what an ONNX file holds: operators, layers and their shapes, what is not supported
+    #[command(after_help = "Example: cavern inspect network.onnx")]
+    Inspect(InspectArgs),
     /// Name what a classifier sees in pictures
     #[command(after_help = "Example: cavern predict efficientnet_lite0 --weights lite0.pth cat.jpg --top 5")]
     Predict(PredictArgs),
@@ -124,6 +127,16 @@ pub struct LsLayers {
     /// Height and width of the input in pixels, where the network allows a choice
     #[arg(long, value_name = "PIXELS")]
     pub size: Option<usize>,
+}
+
+/// What `inspect` takes.
+#[derive(Debug, Clone, Args)]
+pub struct InspectArgs {
+    /// The file (ONNX)
+    pub file: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `predict` takes.

@@ -6,6 +6,8 @@ use anyhow::Result;
 use candle_core::Device;
 
 use crate::cli::{LsArgs, LsLayers, LsWhat};
+use crate::model;
+use crate::model::recipe::is_onnx;
 use crate::model::zoo::{self, Options};
 use crate::probe::KINDS;
 
@@ -33,11 +35,12 @@ fn models(out: &mut dyn Write) -> Result<()> {
 /// Layers hardly depend on the weights, so none need be given; a file tells of classes and heads.
 fn layers(args: &LsLayers, out: &mut dyn Write) -> Result<()> {
     let input = match args.size {
-        Some(size) => Some([zoo::info(&args.model)?.input[0], size, size]),
-        None => None,
+        Some(size) if !is_onnx(&args.model) => Some([zoo::info(&args.model)?.input[0], size, size]),
+        _ => None,
     };
     let options = Options { input, ..Options::default() };
     let graph = match &args.weights {
+        _ if is_onnx(&args.model) => model::build(&args.model, args.weights.as_deref(), &Device::Cpu)?,
         Some(path) => zoo::build_with(&args.model, Some(path), &options, &Device::Cpu)?,
         None => zoo::outline(&args.model, &options)?,
     };

@@ -3,6 +3,7 @@
 pub mod stage;
 pub mod validate;
 
+pub mod inspect;
 pub mod ls;
 pub mod predict;
 pub mod profile;
@@ -29,6 +30,7 @@ pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Train(args) => train::run(&args, out),
         Command::Validate(args) => validate::run(&args, out),
         Command::Ls(args) => ls::run(&args, out),
+        Command::Inspect(args) => inspect::run(&args, out),
         Command::Predict(args) => predict::run(&args, out),
         Command::Profile(args) => profile::run(&args, out),
     }

@@ -9,8 +9,10 @@ use serde::Serialize;
 
 use crate::dataset::decode::decode;
 use crate::error::Error;
-use crate::model::Graph;
+use crate::model::graph::Op;
+use crate::model::recipe::is_onnx;
 use crate::model::zoo::{self, Outputs};
+use crate::model::{self, Graph};
 use crate::ops::activation::{sigmoid, softmax};
 use crate::stage::context::device;
 
@@ -22,9 +24,9 @@ use crate::cli::PredictArgs;
 /// # Errors
 /// When the model or a picture cannot be read.
 pub fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<()> {
-    let outputs = zoo::info(&args.model)?.outputs;
+    let outputs = if is_onnx(&args.model) { Outputs::Exclusive } else { zoo::info(&args.model)?.outputs };
     let device = device("auto")?;
-    let graph = zoo::build(&args.model, args.weights.as_deref(), &device)?;
+    let graph = model::build(&args.model, args.weights.as_deref(), &device)?;
     let mut failed = None;
     for path in &args.images {
         match probabilities(&graph, &device, outputs, path) {
@@ -47,13 +49,17 @@ fn probabilities(graph: &Graph, device: &Device, outputs: Outputs, path: &Path) 
     let mut input = vec![0f32; channels * height * width];
     graph.preprocess().normalise(&graph.preprocess().picture(&image)?, &mut input);
     let x = Tensor::from_vec(input, (1, channels, height, width), device)?;
-    let logits = graph.forward(&x, &[graph.layer("logits")?])?.remove(0);
+    // The zoo's networks end in `logits`, an ONNX file's in any name, and sometimes in the probabilities.
+    let last = graph.layers().len();
+    let logits = graph.forward(&x, &[graph.layer("logits").unwrap_or(last)])?.remove(0);
     let values = match outputs {
+        _ if matches!(graph.op(last), Op::Softmax) => logits,
         Outputs::Exclusive => softmax(&logits)?,
         Outputs::Independent => sigmoid(&logits)?,
     };
     let values = values.flatten_all()?.to_vec1::<f32>()?;
-    let mut classes: Vec<(String, f32)> = graph.classes().iter().cloned().zip(values).collect();
+    let name = |i: usize| graph.classes().get(i).cloned().unwrap_or_else(|| format!("class {i}"));
+    let mut classes: Vec<(String, f32)> = values.into_iter().enumerate().map(|(i, v)| (name(i), v)).collect();
     classes.sort_by(|a, b| b.1.total_cmp(&a.1));
     Ok(classes)
 }

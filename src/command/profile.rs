@@ -12,7 +12,8 @@ use serde::Serialize;
 use crate::cli::ProfileArgs;
 use crate::model::Graph;
 use crate::model::graph::Op;
-use crate::model::zoo;
+use crate::model::recipe::is_onnx;
+use crate::model::{self, zoo};
 use crate::seed::Seed;
 
 /// Side of the square matrices whose product is the processor's measure.
@@ -25,9 +26,10 @@ const SIDE: usize = 1024;
 /// When there is no such model, or its weights cannot be read.
 pub fn run(args: &ProfileArgs, out: &mut dyn Write) -> Result<()> {
     super::stage::set_threads(args.threads)?;
-    let graph = match (&args.weights, zoo::info(&args.model)?.embedded) {
-        (None, false) => zoo::random(&args.model, Seed(0))?,
-        (weights, _) => zoo::build(&args.model, weights.as_deref(), &Device::Cpu)?,
+    let brought = is_onnx(&args.model) || zoo::info(&args.model)?.embedded;
+    let graph = match &args.weights {
+        None if !brought => zoo::random(&args.model, Seed(0))?,
+        weights => model::build(&args.model, weights.as_deref(), &Device::Cpu)?,
     };
     let (batch, runs) = (usize::from(args.batch), usize::from(args.runs));
     tracing::info!("{}: {} layers, batch {batch}, best of {runs} runs", graph.name(), graph.layers().len());

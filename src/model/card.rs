@@ -68,6 +68,14 @@ impl Card {
         if path.is_file() { Self::from_json(&path, &read(&path)?) } else { Ok(None) }
     }
 
+    /// A card that tells nothing but the names of the classes, from a file with one on every line.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn of_labels(path: &Path) -> Result<Self> {
+        Ok(Self { path: path.to_path_buf(), labels: Some(read_labels(path)?), ..Self::default() })
+    }
+
     /// Height and width of the input in pixels, if the card tells.
     pub fn size(&self) -> Option<usize> {
         self.size

@@ -4,6 +4,7 @@ mod backward;
 mod layout;
 mod op;
 mod precision;
+pub mod tensor;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use layout::Layout;
 pub use op::Op;
 pub use precision::Precision;
 use precision::{Numbers, widened};
+pub use tensor::TensorOp;
 
 /// Values of one layer that a forward pass holds at most, where that is enough for every core: 16 MB of f32, so that much
 /// of a layer is still in the last cache when the next one reads it.
@@ -54,10 +56,10 @@ pub struct LayerInfo {
     pub shape: Vec<usize>,
 }
 
-/// A node to run; `fused` is a convolution that is run with it, and the residual.
+/// A node to run; `fused` is a convolution or linear layer that is run with it, and the residual where it is a sum.
 pub(super) struct Step {
     pub(super) node: usize,
-    pub(super) fused: Option<(usize, usize)>,
+    pub(super) fused: Option<(usize, Option<usize>)>,
 }
 
 /// A network: named nodes, its preprocessing, its class names.
@@ -71,25 +73,45 @@ pub struct Graph {
     /// Pictures whose largest layer has [`SHARE`] values.
     share: usize,
     precision: Precision,
+    aliases: BTreeMap<String, Alias>,
+}
+
+/// A second name: of a layer itself, or of a step that was taken up by it.
+#[derive(Debug, Clone, Copy)]
+enum Alias {
+    Same(usize),
+    Part(usize),
 }
 
 /// Builds a [`Graph`] node by node.
 #[derive(Debug)]
 pub struct GraphBuilder {
     nodes: Vec<Node>,
+    aliases: BTreeMap<String, Alias>,
 }
 
 impl GraphBuilder {
     /// A graph with an input `[channel, height, width]`.
     pub fn new(input: [usize; 3]) -> Self {
         let shape = input.to_vec();
-        Self { nodes: vec![Node { shape, ..Node::new("input".into(), Op::Input, Vec::new()) }] }
+        let input = Node { shape, ..Node::new("input".into(), Op::Input, Vec::new()) };
+        Self { nodes: vec![input], aliases: BTreeMap::new() }
     }
 
     /// Adds a node and returns its number.
     pub fn add(&mut self, name: impl Into<String>, op: Op, inputs: &[usize]) -> usize {
         self.nodes.push(Node::new(name.into(), op, inputs.to_vec()));
         self.nodes.len() - 1
+    }
+
+    /// Gives a node a second name.
+    pub fn alias(&mut self, name: impl Into<String>, node: usize) {
+        self.aliases.insert(name.into(), Alias::Same(node));
+    }
+
+    /// A name for a step on the way to a node's activation, whose own is not kept: whoever asks for it is told so.
+    pub fn part(&mut self, name: impl Into<String>, node: usize) {
+        self.aliases.insert(name.into(), Alias::Part(node));
     }
 
     /// Infers the shapes by running one empty picture, and hashes the whole.
@@ -123,7 +145,8 @@ impl GraphBuilder {
         let largest = self.nodes.iter().map(|n| n.shape.iter().product::<usize>()).max().unwrap_or(1);
         let share = SHARE / largest.max(1);
         let precision = Precision::F32;
-        Ok(Graph { name: name.to_owned(), nodes: self.nodes, preprocess, classes, digest, share, precision })
+        let (name, aliases) = (name.to_owned(), self.aliases);
+        Ok(Graph { name, nodes: self.nodes, preprocess, classes, digest, share, precision, aliases })
     }
 
     fn digest(&self, name: &str) -> Result<Digest> {
@@ -194,7 +217,12 @@ impl Graph {
 
     /// The network up to a node, to go on from there.
     pub(super) fn up_to(&self, node: usize) -> GraphBuilder {
-        GraphBuilder { nodes: self.nodes[..=node].to_vec() }
+        let within = |alias: &Alias| matches!(alias, Alias::Same(n) | Alias::Part(n) if *n <= node);
+        let aliases = self.aliases.iter().filter(|(_, alias)| within(alias));
+        GraphBuilder {
+            nodes: self.nodes[..=node].to_vec(),
+            aliases: aliases.map(|(name, alias)| (name.clone(), *alias)).collect(),
+        }
     }
 
     /// Every layer, in the order they run.
@@ -252,6 +280,14 @@ impl Graph {
     /// When there is none: the message has the nearest names.
     pub fn layer(&self, name: &str) -> Result<usize> {
         let found = self.nodes.iter().skip(1).position(|n| n.name == name).map(|i| i + 1);
+        match (found, self.aliases.get(name)) {
+            (None, Some(Alias::Same(node))) if *node > 0 => return Ok(*node),
+            (None, Some(Alias::Part(node))) => {
+                let hint = format!("take `{}`", self.nodes[*node].name);
+                return Err(Error::data(format!("layer `{name}`"), "is a part of the layer after it", hint));
+            }
+            _ => {}
+        }
         found.ok_or_else(|| Error::unknown("layer", name, self.nodes[1..].iter().map(|n| n.name.as_str())))
     }
 
@@ -332,7 +368,7 @@ impl Graph {
     /// What a step reads.
     fn reads(&self, step: &Step) -> impl Iterator<Item = usize> + use<'_> {
         let (first, second) = match step.fused {
-            Some((conv, residual)) => (&self.nodes[conv].inputs, Some(residual)),
+            Some((product, residual)) => (&self.nodes[product].inputs, residual),
             None => (&self.nodes[step.node].inputs, None),
         };
         first.iter().copied().chain(second)
@@ -341,16 +377,19 @@ impl Graph {
     fn run(&self, step: &Step, values: &BTreeMap<usize, Tensor>) -> Result<Tensor> {
         let inputs = self.reads(step).filter_map(|j| values.get(&j)).collect::<Vec<_>>();
         let node = &self.nodes[step.node];
-        let (Some((product, _)), Op::Add(f)) = (step.fused, &node.op) else { return Ok(node.run(&inputs)?) };
-        let product = &self.nodes[product];
-        let [x, residual] = &product.taken(&inputs)?[..] else {
-            return Err(Error::Failure("a sum has two parts".into()));
+        let (Some((product, _)), Op::Add(f) | Op::Activation(f)) = (step.fused, &node.op) else {
+            return Ok(node.run(&inputs)?);
         };
+        let product = &self.nodes[product];
+        let [x, residual @ ..] = &product.taken(&inputs)?[..] else {
+            return Err(Error::Failure("a product has an input".into()));
+        };
+        let residual = residual.first().map(AsRef::as_ref);
         Ok(node.given(&product.op.run_with(x, residual, *f, &product.prepared)?)?)
     }
 
-    /// The nodes to run from `start` to the taps, in order. A convolution whose result goes into one sum and is not asked
-    /// for is run with that sum.
+    /// The nodes to run from `start` to the taps, in order. A convolution or linear layer whose result goes into one sum, or
+    /// one non-linearity, and is not asked for is run with that.
     pub(super) fn steps(&self, start: usize, taps: &[usize]) -> Result<Vec<Step>> {
         let needed = self.needed(start, taps)?;
         let mut users: BTreeMap<usize, usize> = BTreeMap::new();
@@ -358,7 +397,6 @@ impl Graph {
             *users.entry(*j).or_default() += 1;
         }
         let fuses = |i: usize| {
-            let (Op::Add(f), [a, b]) = (&self.nodes[i].op, self.nodes[i].inputs.as_slice()) else { return None };
             let alone = |j: &usize| {
                 let plain = match &self.nodes[*j].op {
                     Op::Conv2d(Conv2d { activation, .. }, ..) | Op::Linear(activation, ..) => {
@@ -368,11 +406,16 @@ impl Graph {
                 };
                 plain && users.get(j) == Some(&1) && !taps.contains(j) && *j != start
             };
-            let pair = [(*a, *b), (*b, *a)].into_iter().find(|(conv, _)| alone(conv));
-            pair.filter(|_| f.fuses())
+            match (&self.nodes[i].op, self.nodes[i].inputs.as_slice()) {
+                (Op::Add(f), [a, b]) if f.fuses() => {
+                    [(*a, Some(*b)), (*b, Some(*a))].into_iter().find(|(product, _)| alone(product))
+                }
+                (Op::Activation(f), [a]) if f.fuses() && alone(a) => Some((*a, None)),
+                _ => None,
+            }
         };
         let mut steps: Vec<Step> = needed.into_iter().map(|node| Step { node, fused: fuses(node) }).collect();
-        let fused: Vec<usize> = steps.iter().filter_map(|s| s.fused.map(|(conv, _)| conv)).collect();
+        let fused: Vec<usize> = steps.iter().filter_map(|s| s.fused.map(|(product, _)| product)).collect();
         steps.retain(|s| !fused.contains(&s.node));
         Ok(steps)
     }
@@ -491,6 +534,26 @@ mod tests {
         let x = single(&[2, 3, 9, 9], 5);
         let [fused, apart] = [vec![c], vec![c, b]].map(|taps| g.forward(&x, &taps).unwrap().remove(0));
         assert_eq!(crate::ops::to_vec::<f32>(&fused).unwrap(), crate::ops::to_vec::<f32>(&apart).unwrap());
+    }
+
+    #[test]
+    fn a_non_linearity_is_run_with_its_convolution_unless_that_is_asked_for() {
+        let single = |shape: &[usize], seed| random(shape, seed).to_dtype(DType::F32).unwrap();
+        let mut g = GraphBuilder::new([3, 9, 9]);
+        let conv = Op::Conv2d(Conv2d::default(), single(&[8, 3, 3, 3], 1), single(&[8], 2));
+        let a = g.add("conv", conv, &[0]);
+        let b = g.add("relu", Op::Activation(Activation::Relu), &[a]);
+        g.alias("also relu", b);
+        g.part("product", a);
+        let preprocess = Preprocess { size: 9, filter: Filter::Nearest, crop: None, mean: [0.0; 3], std: [1.0; 3] };
+        let g = g.finish("bent", preprocess, Vec::new(), &Device::Cpu).unwrap();
+        assert_eq!([g.steps(0, &[b]).unwrap().len(), g.steps(0, &[b, a]).unwrap().len()], [1, 2]);
+        let x = single(&[2, 3, 9, 9], 5);
+        let [fused, apart] = [vec![b], vec![b, a]].map(|taps| g.forward(&x, &taps).unwrap().remove(0));
+        assert_eq!(crate::ops::to_vec::<f32>(&fused).unwrap(), crate::ops::to_vec::<f32>(&apart).unwrap());
+        pulled_back(&g, b);
+        assert_eq!(g.layer("also relu").unwrap(), b);
+        assert!(g.layer("product").unwrap_err().to_string().contains("take `conv`"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::activation::Extraction;
 use crate::dataset::split::{self, Part, Split};
 use crate::dataset::{self, Dataset, Preprocess};
 use crate::error::{Error, Result};
-use crate::model::{self, Graph};
+use crate::model::Graph;
 use crate::probe::Variant;
 use crate::seed::Seed;
 use crate::store::Store;
@@ -162,10 +162,7 @@ fn graph(study: &Study, device: &Device) -> Result<Option<Graph>> {
     if study.model.name == "imported" {
         return Ok(None);
     }
-    let mut graph = match study.model.read_weights(device)? {
-        Some(weights) => model::zoo::from_weights(&study.model.name, &weights, device)?,
-        None => model::build(&study.model.name, None, device)?,
-    };
+    let mut graph = study.model.recipe().build(device)?;
     if study.model.resize == Resize::Stretch {
         graph.stretch();
     }

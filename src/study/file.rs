@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -13,9 +12,10 @@ use crate::error::{Error, Result, nearest};
 use crate::localise::LocaliseOptions;
 use crate::maximise::MaximiseOptions;
 use crate::metric::ScoreOptions;
+use crate::model::recipe::is_onnx;
 use crate::model::train::TrainOptions;
 use crate::model::weights::{Options as WeightsOptions, Rules};
-use crate::model::{Weights, hub};
+use crate::model::{Recipe, hub};
 use crate::probe::ProbeOptions;
 use crate::store::digest::{Digest, DigestBuilder};
 
@@ -67,7 +67,7 @@ pub struct Study {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
-    /// A name of `cavern ls models`, or `imported` where the dataset brings activations.
+    /// A name of `cavern ls models`, the path of an ONNX file, or `imported` where the dataset brings activations.
     pub name: String,
     /// The weights: a file, an index of files, a folder, or `hf://OWNER/REPO` on the hub. Models with embedded weights
     /// need none.
@@ -82,6 +82,12 @@ pub struct ModelSpec {
     /// New names for the tensors of the file: `"theirs" = "ours"`, with `*`; `""` drops one.
     #[serde(default, skip_serializing_if = "Rules::is_empty")]
     pub rename: Rules,
+    /// A linear head that `cavern train` has trained on one of the network's layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<PathBuf>,
+    /// A file with the name of a class on every line, in the order of the logits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<PathBuf>,
     /// Layers to study: names or globs of `cavern ls layers MODEL`.
     #[serde(default)]
     pub layers: Vec<String>,
@@ -102,19 +108,15 @@ pub enum Resize {
 }
 
 impl ModelSpec {
-    /// Reads the weights this table names, under the names it gives them; `None` where it names none.
-    ///
-    /// # Errors
-    /// When they cannot be read, or `key` and `rename` do not fit them or have no weights to apply to.
-    pub fn read_weights(&self, device: &Device) -> Result<Option<Weights>> {
-        let options = WeightsOptions { key: self.key.clone(), rename: self.rename.clone() };
-        match &self.weights {
-            Some(path) => Weights::open(path, &options, device).map(Some),
-            None if self.key.is_none() && self.rename.is_empty() => Ok(None),
-            None => {
-                let hint = "set model.weights, or leave model.key and model.rename out";
-                Err(Error::key("model.weights", "the study changes names of weights it does not name", hint))
-            }
+    /// What the network is built from.
+    pub fn recipe(&self) -> Recipe {
+        Recipe {
+            name: self.name.clone(),
+            weights: self.weights.clone(),
+            tensors: WeightsOptions { key: self.key.clone(), rename: self.rename.clone() },
+            input: self.input,
+            head: self.head.clone(),
+            labels: self.labels.clone(),
         }
     }
 }
@@ -160,8 +162,15 @@ impl Study {
 
     /// Keys that name files or folders which are not there; addresses on the hub are not looked up.
     pub fn missing_files(&self) -> Vec<(&'static str, &Path)> {
-        let named = [("model.weights", &self.model.weights), ("dataset.root", &self.dataset.root)];
-        let paths = named.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
+        let model = &self.model;
+        let named = [
+            ("model.name", is_onnx(&model.name).then_some(Path::new(&model.name))),
+            ("model.weights", model.weights.as_deref()),
+            ("model.head", model.head.as_deref()),
+            ("model.labels", model.labels.as_deref()),
+            ("dataset.root", self.dataset.root.as_deref()),
+        ];
+        let paths = named.into_iter().filter_map(|(key, path)| Some((key, path?)));
         paths.filter(|(_, path)| !hub::is_address(path) && !path.exists()).collect()
     }
 
@@ -219,7 +228,7 @@ fn refusal(path: &Path, text: &str, error: &toml::de::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Precision;
+    use crate::model::{Precision, Weights};
 
     fn with(set: &str) -> Result<Study> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("probes/quickstart.toml");
@@ -232,10 +241,9 @@ mod tests {
         let text =
             format!("name = \"net\"\nweights = {path:?}\nkey = \"teacher\"\n[rename]\n\"backbone.a.*\" = \"b.*\"");
         let model: ModelSpec = toml::from_str(&text).unwrap();
-        let weights = model.read_weights(&Device::Cpu).unwrap().unwrap();
+        let recipe = model.recipe();
+        let weights = Weights::open(&path, &recipe.tensors, &candle_core::Device::Cpu).unwrap();
         assert_eq!(weights.shape_of("b.weight"), Some([2, 3].as_slice()));
-        let nothing = ModelSpec { weights: None, ..model };
-        assert!(nothing.read_weights(&Device::Cpu).unwrap_err().to_string().contains("model.weights"));
         // What changes names is part of the study; a study without it has the digest it always had.
         let digest = |set: &str| with(set).unwrap().digest().unwrap();
         assert_ne!(digest("seed=1"), digest("model.key=teacher"));

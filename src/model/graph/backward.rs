@@ -82,6 +82,11 @@ impl Op {
                     None => None,
                 }
             }
+            (Self::Softmax, [_]) => {
+                let weighted = y.mul(gradient)?;
+                one((&weighted - y.broadcast_mul(&weighted.sum_keepdim(y.rank() - 1)?)?)?)
+            }
+            (Self::Tensor(op), inputs) => op.pull_back(inputs, gradient)?,
             _ => None,
         })
     }
@@ -163,11 +168,13 @@ impl Graph {
     ) -> Result<()> {
         let mut node = &self.nodes[step.node];
         let mut gradient = gradient.clone();
-        if let (Some((conv, residual)), Op::Add(f)) = (step.fused, &node.op) {
+        if let (Some((product, residual)), Op::Add(f) | Op::Activation(f)) = (step.fused, &node.op) {
             gradient = f.pull_back(y, &gradient)?.ok_or_else(|| Error::Failure("the sum is not fused".into()))?;
-            let sum = gradients.remove(&residual).map_or_else(|| Ok(gradient.clone()), |sum| sum + &gradient)?;
-            gradients.insert(residual, sum);
-            node = &self.nodes[conv];
+            if let Some(residual) = residual {
+                let sum = gradients.remove(&residual).map_or_else(|| Ok(gradient.clone()), |sum| sum + &gradient)?;
+                gradients.insert(residual, sum);
+            }
+            node = &self.nodes[product];
         }
         let inputs = node.inputs.iter().filter_map(|j| values.get(j)).collect::<Vec<_>>();
         let sums: Vec<Option<Tensor>> = node.inputs.iter().map(|j| gradients.remove(j)).collect();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
+use super::TensorOp;
 use crate::ops::attention::attention;
 use crate::ops::linear::linear_prepared;
 use crate::ops::norm::layer_norm;
@@ -66,6 +67,8 @@ pub enum Op {
         /// Added to the variance.
         epsilon: f64,
     },
+    /// Any other operation of arrays.
+    Tensor(TensorOp),
 }
 
 impl Op {
@@ -78,6 +81,7 @@ impl Op {
             Self::ChannelNorm { epsilon, .. } => format!("channel norm {epsilon}"),
             Self::Tokens { .. } => "tokens".to_owned(),
             Self::Pool2d(pool) => format!("{pool:?}"),
+            Self::Tensor(op) => op.describe(),
             other => format!("{other:?}"),
         }
     }
@@ -87,11 +91,12 @@ impl Op {
             Self::Conv2d(_, w, b) | Self::Linear(_, w, b) => vec![w, b],
             Self::LayerNorm { weight, bias, .. } | Self::ChannelNorm { weight, bias, .. } => vec![weight, bias],
             Self::Tokens { class, position } => vec![class, position],
+            Self::Tensor(op) => op.weights(),
             _ => Vec::new(),
         }
     }
 
-    pub(super) fn run(&self, inputs: &[&Tensor], prepared: &Arc<Prepared>) -> candle_core::Result<Tensor> {
+    pub(in crate::model) fn run(&self, inputs: &[&Tensor], prepared: &Arc<Prepared>) -> candle_core::Result<Tensor> {
         match (self, inputs) {
             (Self::Conv2d(conv, w, b), [x]) => conv2d_prepared(x, w, b, None, conv, prepared),
             (Self::Linear(f, w, b), [x]) => linear_prepared(x, w, b, None, *f, prepared),
@@ -109,23 +114,25 @@ impl Op {
             (Self::ChannelNorm { weight, bias, epsilon }, [x]) => {
                 planes(&layer_norm(&rows(x)?, weight, bias, *epsilon)?, x.dims())
             }
+            (Self::Tensor(op), inputs) => op.run(inputs),
             _ => candle_core::bail!("{} cannot run on {} inputs", self.describe(), inputs.len()),
         }
     }
 
-    /// A convolution or linear layer whose result nobody else needs, as one with the sum of it and a residual that follows.
+    /// A convolution or linear layer whose result nobody else needs, as one with what follows: the sum of it and a
+    /// residual, or a non-linearity alone.
     pub(super) fn run_with(
         &self,
         x: &Tensor,
-        residual: &Tensor,
+        residual: Option<&Tensor>,
         f: Activation,
         prepared: &Arc<Prepared>,
     ) -> candle_core::Result<Tensor> {
         match self {
             Self::Conv2d(conv, w, b) => {
-                conv2d_prepared(x, w, b, Some(residual), &Conv2d { activation: f, ..*conv }, prepared)
+                conv2d_prepared(x, w, b, residual, &Conv2d { activation: f, ..*conv }, prepared)
             }
-            Self::Linear(_, w, b) => linear_prepared(x, w, b, Some(residual), f, prepared),
+            Self::Linear(_, w, b) => linear_prepared(x, w, b, residual, f, prepared),
             _ => candle_core::bail!("{} is no product", self.describe()),
         }
     }

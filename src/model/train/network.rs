@@ -146,7 +146,9 @@ impl Network {
     /// The layer that a step runs, its node, the residual, and the non-linearity at the end.
     fn layer_of(&self, step: &Step) -> Option<(&Layer, usize, Option<usize>, Activation)> {
         match (step.fused, self.graph.op(step.node)) {
-            (Some((node, residual)), Op::Add(f)) => Some((self.layers.get(&node)?, node, Some(residual), *f)),
+            (Some((node, residual)), Op::Add(f) | Op::Activation(f)) => {
+                Some((self.layers.get(&node)?, node, residual, *f))
+            }
             _ => self.layers.get(&step.node).map(|layer| (layer, step.node, None, layer.activation)),
         }
     }

@@ -25,6 +25,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::card::Card;
 use super::graph::Graph;
+use super::hub;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
@@ -173,17 +174,36 @@ pub fn build(name: &str, weights: Option<&Path>, device: &Device) -> Result<Grap
 /// As [`build`], or when the network does not allow a choice.
 pub fn build_with(name: &str, weights: Option<&Path>, options: &Options, device: &Device) -> Result<Graph> {
     let info = info(name)?;
-    let (tensors, card) = match (weights, info.bytes) {
-        (Some(path), _) => (Weights::read(path, device)?, Card::beside(path)?),
-        (None, Some(bytes)) => (Weights::from_safetensors(bytes, Path::new(name), device)?, None),
+    match (weights, info.bytes) {
+        (Some(path), _) => {
+            let card = Card::beside(&hub::local(path)?)?;
+            build_from(name, &Weights::read(path, device)?, card.as_ref(), options, device)
+        }
+        (None, Some(bytes)) => {
+            from_weights_with(name, &Weights::from_safetensors(bytes, Path::new(name), device)?, options, device)
+        }
         (None, None) => {
             let hint = "give the file by --set model.weights=PATH (or --weights PATH)";
-            return Err(Error::key("model.weights", format!("`{name}` needs a weights file"), hint));
+            Err(Error::key("model.weights", format!("`{name}` needs a weights file"), hint))
         }
-    };
-    let Some(card) = card else { return from_weights_with(name, &tensors, options, device) };
-    let input = options.input.or_else(|| card.size().map(|size| [info.input[0], size, size]));
-    let mut graph = from_weights_with(name, &tensors, &Options { input, ..options.clone() }, device)?;
+    }
+}
+
+/// Builds a network from tensors and the model card that came with them.
+///
+/// # Errors
+/// As [`from_weights_with`], or when the card does not fit.
+pub fn build_from(
+    name: &str,
+    weights: &Weights,
+    card: Option<&Card>,
+    options: &Options,
+    device: &Device,
+) -> Result<Graph> {
+    let Some(card) = card else { return from_weights_with(name, weights, options, device) };
+    let channels = info(name)?.input[0];
+    let input = options.input.or_else(|| card.size().map(|size| [channels, size, size]));
+    let mut graph = from_weights_with(name, weights, &Options { input, ..options.clone() }, device)?;
     card.apply(&mut graph)?;
     Ok(graph)
 }

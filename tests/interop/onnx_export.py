@@ -1,0 +1,117 @@
+"""Exports torchvision's networks by both of PyTorch's exporters and compares cavern with PyTorch on each.
+
+python tests/interop/onnx_export.py [NAME...]     needs torch, torchvision, onnx, onnxscript
+
+The weights are random, of one seed; BatchNorm's statistics too, so that folding has something to do. Compared are the
+output and the gradient of its sum to the input, for a batch of two. Exports are for a batch of one ("stock", what
+`torch.onnx.export(model, x, path)` does) and for a free batch. The figure is the largest difference over the largest
+value. Both run in f32: PyTorch's own f32 differs from its f64 by the figure in the last column.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+
+import numpy as np
+import torch
+import torchvision
+
+NAMES = ["resnet18", "vgg11_bn", "mobilenet_v2", "convnext_tiny", "vit_b_16"]
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+
+
+class Cavern:
+    """`benches/versus.rs` behind a pipe."""
+
+    def __init__(self):
+        build = ["cargo", "bench", "--no-run", "--bench", "versus"]
+        said = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+        binary = said.rsplit("(", 1)[1].split(")")[0]
+        self.pipe = subprocess.Popen(
+            [os.path.join(ROOT, binary)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, *words):
+        print(*words, file=self.pipe.stdin, flush=True)
+        answer = self.pipe.stdout.readline().strip()
+        if answer.startswith("error"):
+            raise RuntimeError(answer)
+
+    def run(self, what, folder, layer):
+        out = os.path.join(folder, "y.npy")
+        self.ask(what, os.path.join(folder, "x.npy"), out, layer, 0)
+        return np.load(out)
+
+
+def network(name):
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, name)(weights=None).eval()
+    for part in model.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(part.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(part.running_var, 0.5, 1.5)
+            torch.nn.init.uniform_(part.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(part.bias, -0.2, 0.2)
+    # Their last layers start at zero, which would hide everything before.
+    if name == "vit_b_16":
+        torch.nn.init.normal_(model.heads.head.weight, std=0.02)
+        torch.nn.init.normal_(model.heads.head.bias, std=0.02)
+    return model
+
+
+def reference(model, x):
+    x = x.clone().requires_grad_()
+    y = model(x)
+    y.sum().backward()
+    return y.detach().numpy(), x.grad.numpy()
+
+
+def export(model, path, dynamo, free):
+    x = torch.randn(2 if free else 1, 3, 224, 224)
+    kind = {"dynamo": dynamo, "input_names": ["input"], "output_names": ["output"]}
+    if free and dynamo:
+        kind["dynamic_shapes"] = ({0: torch.export.Dim("batch")},)
+    elif free:
+        kind["dynamic_axes"] = {"input": {0: "batch"}, "output": {0: "batch"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, (x,), path, verbose=False, **kind)
+
+
+def off(a, b):
+    return np.abs(a - b).max() / np.abs(b).max()
+
+
+def main():
+    cavern = Cavern()
+    print(f"{'network':14} {'exporter':8} {'batch':6} {'output':>9} {'gradient':>9} {'PyTorch f32: output, gradient':>30}")
+    worst = 0.0
+    for name in sys.argv[1:] or NAMES:
+        model = network(name)
+        torch.manual_seed(1)
+        x = torch.randn(2, 3, 224, 224)
+        single = reference(model, x)
+        exact = reference(network(name).double(), x.double())
+        own = [off(a, b) for a, b in zip(single, exact)]
+        for dynamo in (False, True):
+            for free in (False, True):
+                with tempfile.TemporaryDirectory() as folder:
+                    path = os.path.join(folder, "net.onnx")
+                    export(model, path, dynamo, free)
+                    np.save(os.path.join(folder, "x.npy"), x.numpy())
+                    cavern.ask("load", path, "-", "f32")
+                    found = [cavern.run(what, folder, "output") for what in ("forward", "gradient")]
+                figures = [off(a, b) for a, b in zip(found, exact)]
+                worst = max(worst, *figures)
+                exporter, batch = "dynamo" if dynamo else "legacy", "free" if free else "one"
+                print(
+                    f"{name:14} {exporter:8} {batch:6} {figures[0]:9.1e} {figures[1]:9.1e} {own[0]:20.1e} {own[1]:9.1e}",
+                    flush=True,
+                )
+    print("all agree" if worst < 1e-4 else f"THEY DIFFER by {worst:.1e}")
+
+
+if __name__ == "__main__":
+    main()
