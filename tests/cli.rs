@@ -41,7 +41,7 @@ fn help_names_every_command() {
 
 #[test]
 fn the_shipped_studies_are_valid() {
-    for file in ["quickstart", "camvid", "train_elements"] {
+    for file in ["quickstart", "camvid", "train_elements", "train_fashion_mnist"] {
         let path = format!("probes/{file}.toml");
         let output = cavern(&["validate", &path]).output().unwrap();
         assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::cli::StudyArgs;
 use crate::dataset;
 use crate::error::Error;
-use crate::model::train::{Checkpoint, Curve, Epoch, Event, TrainOptions, Training, train};
+use crate::model::train::{Checkpoint, Curve, Epoch, Event, TrainOptions, Trained, Training, train, train_head};
 use crate::model::zoo;
 use crate::report::Trace;
 use crate::report::figure::by_epoch;
@@ -18,7 +18,8 @@ use crate::store::file::{to_json, write_atomic};
 use crate::study::Study;
 
 /// Trains the model of a study with a `[train]` table, and writes `MODEL.safetensors`, `MODEL.curve.json`,
-/// `MODEL.curve.svg` and `MODEL.classes.txt` into the folder for runs. The last line on `out` is the weights file.
+/// `MODEL.curve.svg`, `MODEL.classes.txt` and the model card `MODEL.card.toml` into the folder for runs; of a head
+/// `MODEL.head.safetensors` and the curve. The last line on `out` is the weights file.
 ///
 /// # Errors
 /// When the study cannot be read or has no `[train]` table, or training fails.
@@ -31,23 +32,38 @@ pub fn run(args: &StudyArgs, out: &mut dyn Write) -> Result<()> {
     };
     let (seed, model) = (Seed(study.seed), study.model.name.as_str());
     let data = dataset::open(&study.dataset, seed)?;
-    let path = |end: &str| args.out.join(format!("{model}.{end}"));
+    let what = if options.head_on.is_some() { ".head" } else { "" };
+    let path = |end: &str| args.out.join(format!("{model}{what}.{end}"));
     let checkpoint = Some(Checkpoint { path: path("checkpoint.safetensors"), training: digest(&study, options)? });
     let training = Training { model, input: study.model.input, dataset: &*data, options, seed, checkpoint };
     let mut watch = Watch { progress: None, epochs: options.epochs, said: Ok(()), out };
     writeln!(watch.out, "epoch  learning rate    loss  held-out loss  held-out accuracy")?;
-    let trained = train(&training, &mut |event| watch.see(event))?;
+    let mut on = |event: Event<'_>| watch.see(event);
+    let curve = if let Some(layer) = &options.head_on {
+        let (head, curve) = train_head(&training, (study.model.weights.as_deref(), layer), &mut on)?;
+        head.write(&path("safetensors"))?;
+        curve
+    } else {
+        let trained = train(&training, &mut on)?;
+        write_atomic(&path("classes.txt"), (trained.classes.join("\n") + "\n").as_bytes())?;
+        write_atomic(&path("card.toml"), card(model, &trained).as_bytes())?;
+        zoo::save(&trained.tensors, &path("safetensors"))?;
+        trained.curve
+    };
     watch.end().context("cannot write the learning curve")?;
-    summarise(&trained.curve, out)?;
-    write_atomic(&path("curve.json"), &to_json(&trained.curve)?)?;
-    if let Some(figure) = by_epoch(&panels(&trained.curve))? {
+    summarise(&curve, out)?;
+    write_atomic(&path("curve.json"), &to_json(&curve)?)?;
+    if let Some(figure) = by_epoch(&panels(&curve))? {
         write_atomic(&path("curve.svg"), figure.as_bytes())?;
     }
-    write_atomic(&path("classes.txt"), (trained.classes.join("\n") + "\n").as_bytes())?;
-    zoo::save(&trained.tensors, &path("safetensors"))?;
     training.checkpoint.iter().try_for_each(Checkpoint::remove)?;
     writeln!(out, "{}", path("safetensors").display())?;
     Ok(())
+}
+
+/// What the weights file does not say of the network: the side of its input, and the names of its classes.
+fn card(model: &str, trained: &Trained) -> String {
+    format!("size = {}\nlabels = \"{model}.classes.txt\"\n", trained.size)
 }
 
 /// The curve's numbers by epoch.

@@ -192,6 +192,11 @@ impl Graph {
         &self.digest
     }
 
+    /// The network up to a node, to go on from there.
+    pub(super) fn up_to(&self, node: usize) -> GraphBuilder {
+        GraphBuilder { nodes: self.nodes[..=node].to_vec() }
+    }
+
     /// Every layer, in the order they run.
     pub fn layers(&self) -> Vec<LayerInfo> {
         let info = |n: &Node| LayerInfo { name: n.name.clone(), shape: n.shape.clone() };

@@ -2,7 +2,8 @@
 
 pub mod card;
 pub mod graph;
-pub mod pickle;
+pub mod head;
+pub mod hub;
 pub mod train;
 pub mod weights;
 pub mod zoo;

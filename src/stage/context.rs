@@ -162,7 +162,10 @@ fn graph(study: &Study, device: &Device) -> Result<Option<Graph>> {
     if study.model.name == "imported" {
         return Ok(None);
     }
-    let mut graph = model::build(&study.model.name, study.model.weights.as_deref(), device)?;
+    let mut graph = match study.model.read_weights(device)? {
+        Some(weights) => model::zoo::from_weights(&study.model.name, &weights, device)?,
+        None => model::build(&study.model.name, None, device)?,
+    };
     if study.model.resize == Resize::Stretch {
         graph.stretch();
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -13,6 +14,8 @@ use crate::localise::LocaliseOptions;
 use crate::maximise::MaximiseOptions;
 use crate::metric::ScoreOptions;
 use crate::model::train::TrainOptions;
+use crate::model::weights::{Options as WeightsOptions, Rules};
+use crate::model::{Weights, hub};
 use crate::probe::ProbeOptions;
 use crate::store::digest::{Digest, DigestBuilder};
 
@@ -66,12 +69,19 @@ pub struct Study {
 pub struct ModelSpec {
     /// A name of `cavern ls models`, or `imported` where the dataset brings activations.
     pub name: String,
-    /// The weights file; models with embedded weights need none.
+    /// The weights: a file, an index of files, a folder, or `hf://OWNER/REPO` on the hub. Models with embedded weights
+    /// need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
     /// `[channel, height, width]` of the input, where the network leaves a choice; left out, its usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<[usize; 3]>,
+    /// Which table of a checkpoint that holds several: the keys that lead to it, joined by dots, as in `teacher`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// New names for the tensors of the file: `"theirs" = "ours"`, with `*`; `""` drops one.
+    #[serde(default, skip_serializing_if = "Rules::is_empty")]
+    pub rename: Rules,
     /// Layers to study: names or globs of `cavern ls layers MODEL`.
     #[serde(default)]
     pub layers: Vec<String>,
@@ -89,6 +99,24 @@ pub enum Resize {
     Stretch,
     /// The model's own resize and centre crop.
     Crop,
+}
+
+impl ModelSpec {
+    /// Reads the weights this table names, under the names it gives them; `None` where it names none.
+    ///
+    /// # Errors
+    /// When they cannot be read, or `key` and `rename` do not fit them or have no weights to apply to.
+    pub fn read_weights(&self, device: &Device) -> Result<Option<Weights>> {
+        let options = WeightsOptions { key: self.key.clone(), rename: self.rename.clone() };
+        match &self.weights {
+            Some(path) => Weights::open(path, &options, device).map(Some),
+            None if self.key.is_none() && self.rename.is_empty() => Ok(None),
+            None => {
+                let hint = "set model.weights, or leave model.key and model.rename out";
+                Err(Error::key("model.weights", "the study changes names of weights it does not name", hint))
+            }
+        }
+    }
 }
 
 impl Study {
@@ -130,11 +158,11 @@ impl Study {
         Ok(study)
     }
 
-    /// Keys that name files or folders which are not there.
+    /// Keys that name files or folders which are not there; addresses on the hub are not looked up.
     pub fn missing_files(&self) -> Vec<(&'static str, &Path)> {
         let named = [("model.weights", &self.model.weights), ("dataset.root", &self.dataset.root)];
         let paths = named.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
-        paths.filter(|(_, path)| !path.exists()).collect()
+        paths.filter(|(_, path)| !hub::is_address(path) && !path.exists()).collect()
     }
 
     fn check(&self) -> Result<()> {
@@ -151,6 +179,9 @@ impl Study {
         self.localise.check()?;
         if let Some(maximise) = &self.maximise {
             maximise.check()?;
+        }
+        if let Some(train) = &self.train {
+            train.check()?;
         }
         self.activation.check()?;
         self.score.check()
@@ -193,6 +224,22 @@ mod tests {
     fn with(set: &str) -> Result<Study> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("probes/quickstart.toml");
         Study::read(&path, &[set.to_owned()])
+    }
+
+    #[test]
+    fn weights_are_named_chosen_and_renamed() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/checkpoints/two.pth");
+        let text =
+            format!("name = \"net\"\nweights = {path:?}\nkey = \"teacher\"\n[rename]\n\"backbone.a.*\" = \"b.*\"");
+        let model: ModelSpec = toml::from_str(&text).unwrap();
+        let weights = model.read_weights(&Device::Cpu).unwrap().unwrap();
+        assert_eq!(weights.shape_of("b.weight"), Some([2, 3].as_slice()));
+        let nothing = ModelSpec { weights: None, ..model };
+        assert!(nothing.read_weights(&Device::Cpu).unwrap_err().to_string().contains("model.weights"));
+        // What changes names is part of the study; a study without it has the digest it always had.
+        let digest = |set: &str| with(set).unwrap().digest().unwrap();
+        assert_ne!(digest("seed=1"), digest("model.key=teacher"));
+        assert_ne!(digest("seed=1"), digest("model.rename.a=b"));
     }
 
     #[test]

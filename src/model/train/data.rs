@@ -1,114 +1,43 @@
-//! Samples as a network's inputs and targets.
+//! Samples, and what a network should say of them.
 
 use std::collections::BTreeSet;
 
 use candle_core::{Device, Tensor};
-use rand::RngExt;
 use rand::seq::SliceRandom;
-use rayon::prelude::*;
 
 use super::loss::Targets;
 use super::options::TrainOptions;
+use super::pictures::{Augmentation, Pictures};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::model::graph::Graph;
 use crate::model::zoo::Outputs;
 use crate::seed::Seed;
 
-/// Bytes of pictures that are held in memory at most; more are read again every time.
-const HELD: usize = 1 << 30;
-
 /// The samples, and what is asked about them.
 pub(super) struct Labelled<'a> {
-    dataset: &'a dyn Dataset,
-    graph: &'a Graph,
+    pub(super) dataset: &'a dyn Dataset,
+    pub(super) input: Input<'a>,
     pub(super) classes: Vec<String>,
-    outputs: Outputs,
-    /// The pictures, resized, eight bits a channel, one after the other.
-    held: Option<Vec<u8>>,
-    /// Every value of a pixel as the network takes it, for each channel.
-    levels: Vec<[f32; 256]>,
+    pub(super) outputs: Outputs,
 }
 
-/// How pictures are changed at random in an epoch of training.
-pub(super) struct Augmentation<'a> {
-    pub(super) options: &'a TrainOptions,
-    pub(super) seed: Seed,
-    pub(super) epoch: usize,
+/// What a network takes.
+pub(super) enum Input<'a> {
+    Pictures(Pictures<'a>),
+    /// So many numbers a sample, sample by sample.
+    Features(Vec<f32>, usize),
 }
 
-/// Where a window is cut, relative to the picture's place, and whether it is mirrored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Change {
-    down: i64,
-    right: i64,
-    mirrored: bool,
-}
-
-impl<'a> Labelled<'a> {
-    /// Reads the pictures.
-    ///
-    /// # Errors
-    /// When one cannot be read, or the network's logits do not stand for classes that are known.
-    pub(super) fn new(dataset: &'a dyn Dataset, graph: &'a Graph, outputs: Outputs) -> Result<Self> {
-        // Classes of a network without names of its own are those of the dataset.
-        let own = outputs == Outputs::Independent || dataset.concepts().iter().all(|c| graph.classes().contains(c));
-        let classes = if own { graph.classes().to_vec() } else { dataset.concepts().to_vec() };
-        let logits = graph.shape(graph.layers().len());
-        if logits != [classes.len()] {
-            let problem = format!("its last layer has shape {logits:?}, and there are {} classes", classes.len());
-            return Err(Error::key("model.name", problem, "a network is trained to name the classes of its dataset"));
-        }
-        let preprocess = graph.preprocess();
-        let channels = graph.input_shape()[0];
-        let level = |c: usize| std::array::from_fn(|v| (v as f32 / 255.0 - preprocess.mean[c]) / preprocess.std[c]);
-        let levels = (0..channels.min(3)).map(level).collect();
-        let mut data = Self { dataset, graph, classes, outputs, held: None, levels };
-        let bytes = data.picture_len() * dataset.samples().len();
-        if bytes <= HELD {
-            let mut held = vec![0; bytes];
-            let pictures = held.par_chunks_mut(data.picture_len()).enumerate();
-            pictures.try_for_each(|(sample, to)| data.read(sample, to))?;
-            data.held = Some(held);
-        }
-        Ok(data)
-    }
-
-    fn picture_len(&self) -> usize {
-        self.graph.input_shape().iter().product()
-    }
-
-    /// The resized picture of a sample, plane by plane.
-    fn read(&self, sample: usize, to: &mut [u8]) -> Result<()> {
-        let picture = self.graph.preprocess().picture(&self.dataset.image(sample)?)?;
-        if picture.pixels.len() < to.len() {
-            let problem = format!("it takes {:?}, pictures have three channels", self.graph.input_shape());
-            return Err(Error::key("model.name", problem, "train a network of pictures"));
-        }
-        to.iter_mut().zip(&picture.pixels).for_each(|(to, v)| *to = (v * 255.0).round() as u8);
-        Ok(())
-    }
-
+impl Labelled<'_> {
     /// The input of some samples, `[batch, channel, height, width]`.
     pub(super) fn input(&self, samples: &[usize], augmentation: Option<&Augmentation<'_>>) -> Result<Tensor> {
-        let [channels, height, width] = self.graph.input_shape();
-        let len = self.picture_len();
-        let mut input = vec![0f32; samples.len() * len];
-        input.par_chunks_mut(len).zip(samples).try_for_each(|(to, sample)| -> Result<()> {
-            let change = augmentation.map_or(Change::default(), |a| a.draw(*sample));
-            let mut read = Vec::new();
-            let picture = if let Some(held) = &self.held {
-                &held[sample * len..][..len]
-            } else {
-                read.resize(len, 0);
-                self.read(*sample, &mut read)?;
-                &read
-            };
-            let planes = to.chunks_exact_mut(height * width).zip(picture.chunks_exact(height * width));
-            planes.zip(&self.levels).for_each(|((to, plane), levels)| change.apply(plane, width, levels, to));
-            Ok(())
-        })?;
-        Ok(Tensor::from_vec(input, (samples.len(), channels, height, width), &Device::Cpu)?)
+        match &self.input {
+            Input::Pictures(pictures) => pictures.input(samples, augmentation),
+            Input::Features(values, len) => {
+                let rows = samples.iter().flat_map(|sample| &values[sample * len..][..*len]).copied().collect();
+                Ok(Tensor::from_vec::<_, f32>(rows, (samples.len(), *len, 1, 1), &Device::Cpu)?)
+            }
+        }
     }
 
     /// What the network should say of some samples.
@@ -142,33 +71,6 @@ impl<'a> Labelled<'a> {
     }
 }
 
-impl Augmentation<'_> {
-    /// The change to a sample: from a stream of its own, whatever the order of samples.
-    fn draw(&self, sample: usize) -> Change {
-        let mut rng = self.seed.stream(&format!("train/augment/{}/{sample}", self.epoch));
-        let reach = self.options.crop as i64;
-        let down = rng.random_range(-reach..=reach);
-        let right = rng.random_range(-reach..=reach);
-        Change { down, right, mirrored: self.options.flip && rng.random() }
-    }
-}
-
-impl Change {
-    /// One plane through it: outside of the picture is black.
-    fn apply(self, plane: &[u8], width: usize, levels: &[f32; 256], to: &mut [f32]) {
-        let (wide, high) = (width as i64, (plane.len() / width) as i64);
-        for (row, to) in to.chunks_exact_mut(width).enumerate() {
-            let row = row as i64 + self.down;
-            let from = (0..high).contains(&row).then(|| &plane[row as usize * width..][..width]);
-            for (column, to) in (0..wide).zip(to) {
-                let column = if self.mirrored { wide - 1 - column } else { column } + self.right;
-                let value = from.filter(|_| (0..wide).contains(&column)).map_or(0, |from| from[column as usize]);
-                *to = levels[usize::from(value)];
-            }
-        }
-    }
-}
-
 /// Shares the samples out to training and held-out: by source, or by whole groups.
 pub(super) fn hold_out(dataset: &dyn Dataset, options: &TrainOptions, seed: Seed) -> Result<(Vec<usize>, Vec<usize>)> {
     let samples = dataset.samples();
@@ -196,37 +98,4 @@ fn enough(fit: Vec<usize>, held_out: Vec<usize>, why: &str) -> Result<(Vec<usize
         return Err(Error::key("dataset.count", problem, "use more pictures"));
     }
     Ok((fit, held_out))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_move_and_mirror() {
-        let plane = [1u8, 2, 3, 4, 5, 6];
-        let levels = std::array::from_fn(|v| v as f32);
-        let through = |down, right, mirrored| {
-            let mut to = [9.0; 6];
-            Change { down, right, mirrored }.apply(&plane, 3, &levels, &mut to);
-            to
-        };
-        assert_eq!(through(0, 0, false), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        assert_eq!(through(1, 0, false), [4.0, 5.0, 6.0, 0.0, 0.0, 0.0]);
-        assert_eq!(through(0, -1, false), [0.0, 1.0, 2.0, 0.0, 4.0, 5.0]);
-        assert_eq!(through(0, 0, true), [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
-        assert_eq!(through(-1, 1, true), [0.0, 0.0, 0.0, 0.0, 3.0, 2.0]);
-    }
-
-    #[test]
-    fn changes_follow_from_seed_epoch_and_sample() {
-        let options = TrainOptions { crop: 2, flip: true, ..TrainOptions::default() };
-        let draw = |seed, epoch, sample| Augmentation { options: &options, seed: Seed(seed), epoch }.draw(sample);
-        let all: Vec<Change> = (0..200).map(|sample| draw(1, 1, sample)).collect();
-        assert_eq!(all, (0..200).map(|sample| draw(1, 1, sample)).collect::<Vec<_>>());
-        assert_ne!(all, (0..200).map(|sample| draw(1, 2, sample)).collect::<Vec<_>>());
-        assert!(all.iter().all(|c| c.down.abs() <= 2 && c.right.abs() <= 2));
-        assert!((-2..=2).all(|d| all.iter().any(|c| c.down == d) && all.iter().any(|c| c.right == d)));
-        assert!((70..130).contains(&all.iter().filter(|c| c.mirrored).count()));
-    }
 }

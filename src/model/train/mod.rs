@@ -3,12 +3,14 @@
 
 mod checkpoint;
 mod data;
+mod head;
 mod loss;
 mod measure;
 mod network;
 mod optimiser;
 mod options;
 mod parameters;
+mod pictures;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,12 +20,13 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use self::checkpoint::State;
-use self::data::{Augmentation, Labelled, hold_out};
+use self::data::{Input, Labelled, hold_out};
 use self::loss::loss;
 use self::measure::{Measurement, measure};
 use self::network::Network;
 use self::optimiser::Memory;
 use self::parameters::{Parameters, Parts};
+use self::pictures::{Augmentation, Pictures};
 use super::graph::Graph;
 use super::weights::Weights;
 use super::zoo::{self, Options, Outputs};
@@ -32,6 +35,7 @@ use crate::error::{Error, Result};
 use crate::seed::Seed;
 
 pub use self::checkpoint::Checkpoint;
+pub use self::head::train_head;
 pub use self::measure::LabelAccuracy;
 pub use self::options::{Optimiser, Schedule, TrainOptions};
 
@@ -69,6 +73,8 @@ pub struct Trained {
     pub tensors: BTreeMap<String, Tensor>,
     /// What its logits stand for.
     pub classes: Vec<String>,
+    /// Height and width of its input in pixels.
+    pub size: usize,
     /// Its course.
     pub curve: Curve,
 }
@@ -120,18 +126,51 @@ pub fn train(training: &Training<'_>, on: &mut dyn FnMut(Event<'_>)) -> Result<T
     let choices = Options { input: training.input, classes };
     let draft = zoo::draft(model, &choices, seed)?;
     let network = Network::new(&draft)?;
-    let (fit, held_out) = hold_out(dataset, options, seed)?;
-    let data = Labelled::new(dataset, &network.graph, outputs)?;
-    let mut state = State { parameters: Parameters(draft.tensors), memory: Memory::default(), curve: Curve::default() };
+    let parts = hold_out(dataset, options, seed)?;
+    let input = Input::Pictures(Pictures::new(dataset, &network.graph)?);
+    let data = Labelled { dataset, input, classes: classes_of(dataset, &network.graph, outputs)?, outputs };
+    let start = Parameters(draft.tensors);
+    let infer = |parameters: &Parameters| inference(model, &choices, parameters);
+    let state = run(training, &network, &data, &parts, (start, &infer), on)?;
+    let (size, classes) = (network.graph.preprocess().size, data.classes);
+    Ok(Trained { tensors: state.parameters.0, classes, size, curve: state.curve })
+}
+
+/// What the logits of a network stand for. Classes of a network without names of its own are those of the dataset.
+fn classes_of(dataset: &dyn Dataset, graph: &Graph, outputs: Outputs) -> Result<Vec<String>> {
+    let own = outputs == Outputs::Independent || dataset.concepts().iter().all(|c| graph.classes().contains(c));
+    let classes = if own { graph.classes() } else { dataset.concepts() };
+    let logits = graph.shape(graph.layers().len());
+    if logits != [classes.len()] {
+        let problem = format!("its last layer has shape {logits:?}, and there are {} classes", classes.len());
+        return Err(Error::key("model.name", problem, "a network is trained to name the classes of its dataset"));
+    }
+    Ok(classes.to_vec())
+}
+
+/// Makes the network that parameters are of, as it is outside of training.
+type Infer<'a> = dyn Fn(&Parameters) -> Result<Graph> + 'a;
+
+/// Trains a network on the first of two parts of the data and measures it, as `infer` makes it, on the second.
+fn run(
+    training: &Training<'_>,
+    network: &Network,
+    data: &Labelled<'_>,
+    (fit, held_out): &(Vec<usize>, Vec<usize>),
+    (start, infer): (Parameters, &Infer<'_>),
+    on: &mut dyn FnMut(Event<'_>),
+) -> Result<State> {
+    let Training { options, seed, .. } = *training;
+    let mut state = State { parameters: start, memory: Memory::default(), curve: Curve::default() };
     if let Some(checkpoint) = &training.checkpoint {
         state = checkpoint.read(state)?;
     }
     on(Event::Start { samples: fit.len(), done: &state.curve.epochs });
     for epoch in state.curve.epochs.len() + 1..=options.epochs {
         let augmentation = Augmentation { options, seed, epoch };
-        let (mean_loss, learning_rate) = pass(&network, &data, &fit, &augmentation, &mut state, on)?;
-        let graph = inference(model, &choices, &state.parameters)?;
-        let Measurement { loss, accuracy, labels } = measure(&graph, &data, &held_out, options.batch)?;
+        let (mean_loss, learning_rate) = pass(network, data, fit, &augmentation, &mut state, on)?;
+        let graph = infer(&state.parameters)?;
+        let Measurement { loss, accuracy, labels } = measure(&graph, data, held_out, options.batch)?;
         let [learning_rate, mean_loss, held_out_loss, accuracy] =
             [learning_rate, mean_loss, loss, accuracy].map(rounded);
         let done = Epoch { epoch, learning_rate, loss: mean_loss, held_out_loss, accuracy };
@@ -145,8 +184,7 @@ pub fn train(training: &Training<'_>, on: &mut dyn FnMut(Event<'_>)) -> Result<T
             checkpoint.write(&state)?;
         }
     }
-    let classes = data.classes.clone();
-    Ok(Trained { tensors: state.parameters.0, classes, curve: state.curve })
+    Ok(state)
 }
 
 /// One epoch; returns the mean loss and the last learning rate.
@@ -312,6 +350,27 @@ mod tests {
         assert!(message(run(1, at("b", "y"), &mut |_| {})).contains("another training"));
         std::fs::write(dir.path().join("c"), b"no checkpoint").unwrap();
         assert!(message(run(1, at("c", "x"), &mut |_| {})).contains("no checkpoint"));
+    }
+
+    #[test]
+    fn a_head_learns_on_features_that_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = squares(dir.path());
+        let layer = "conv3".to_owned();
+        let options = TrainOptions { epochs: 40, batch: 16, learning_rate: 0.05, ..TrainOptions::default() };
+        let training = of("elements_cnn", &*data, &options, Seed(1));
+        let (head, curve) = train_head(&training, (None, &layer), &mut |_| {}).unwrap();
+        assert_eq!((head.layer.as_str(), head.classes.len(), head.weight.dims()), ("conv3", 10, &[10, 48][..]));
+        assert!(curve.epochs[39].loss < 1.5 && curve.epochs[0].loss > 2.0, "{curve:?}");
+        // On the graph it says what it said in training.
+        let whole = head.on(&zoo::build("elements_cnn", None, &Device::Cpu).unwrap(), &Device::Cpu).unwrap();
+        let samples: Vec<usize> = (0..60).collect();
+        let input = Input::Pictures(Pictures::new(&*data, &whole).unwrap());
+        let all = Labelled { dataset: &*data, input, classes: head.classes.clone(), outputs: Outputs::Exclusive };
+        let Measurement { loss, .. } = measure(&whole, &all, &samples, 16).unwrap();
+        assert!((loss - curve.epochs[39].loss).abs() < 0.5, "{loss}");
+        let message = train_head(&training, (None, "conv9"), &mut |_| {}).unwrap_err().to_string();
+        assert!(message.contains("`conv"), "{message}");
     }
 
     #[test]

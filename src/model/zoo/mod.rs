@@ -146,6 +146,7 @@ pub fn initial_with(name: &str, options: &Options, seed: Seed) -> Result<BTreeMa
 }
 
 /// A network at the start of its training.
+#[derive(Debug)]
 pub(super) struct Draft {
     pub(super) graph: Graph,
     /// Its random tensors by name.
