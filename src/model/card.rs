@@ -48,7 +48,7 @@ struct Keys {
 
 impl Card {
     /// The card of a weights file, if there is one: `FILE.toml`, `FILE.card.toml` or, without the file's extension,
-    /// `NAME.card.toml`, in TOML; or timm's `config.json` in the same folder.
+    /// `NAME.card.toml`, in TOML; or timm's `config.json` in the same folder. In a folder of weights, `card.toml`.
     ///
     /// TOML has the keys `size` (pixels), `crop` (the short side before the centre crop in pixels, or `false`: the whole
     /// picture, stretched), `interpolation` (`nearest`, `bilinear` or `bicubic`), `mean` and `std` (of values in [0, 1]: one
@@ -57,15 +57,23 @@ impl Card {
     /// # Errors
     /// When the card cannot be read, or says something that cannot be: the message has the file and the key.
     pub fn beside(weights: &Path) -> Result<Option<Self>> {
+        if weights.is_dir() {
+            return Self::at(&[weights.join("card.toml")], &weights.join("config.json"));
+        }
         let Some(name) = weights.file_name().and_then(|n| n.to_str()) else { return Ok(None) };
         let stem = weights.file_stem().and_then(|n| n.to_str()).unwrap_or(name);
         let cards = [format!("{name}.toml"), format!("{name}.card.toml"), format!("{stem}.card.toml")];
-        let found = cards.iter().map(|name| weights.with_file_name(name)).find(|path| path.is_file());
-        if let Some(path) = found {
-            return Self::from_toml(&path, &read(&path)?).map(Some);
+        let cards = cards.map(|name| weights.with_file_name(name));
+        Self::at(&cards, &weights.with_file_name("config.json"))
+    }
+
+    /// The first of these cards that there is, or timm's configuration.
+    fn at(cards: &[PathBuf], config: &Path) -> Result<Option<Self>> {
+        match cards.iter().find(|path| path.is_file()) {
+            Some(path) => Self::from_toml(path, &read(path)?).map(Some),
+            None if config.is_file() => Self::from_json(config, &read(config)?),
+            None => Ok(None),
         }
-        let path = weights.with_file_name("config.json");
-        if path.is_file() { Self::from_json(&path, &read(&path)?) } else { Ok(None) }
     }
 
     /// A card that tells nothing but the names of the classes, from a file with one on every line.
@@ -239,6 +247,11 @@ mod tests {
         let larger = prepared(&read, &Options { input: Some([3, 288, 288]), classes: None });
         assert_eq!((larger.size, larger.crop), (288, Some(303)));
         assert!(card("config.json", r#"{"model_type": "bert"}"#).unwrap().is_none());
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.json"), text).unwrap();
+        assert_eq!(Card::beside(dir.path()).unwrap().unwrap().size(), Some(224));
+        std::fs::write(dir.path().join("card.toml"), "size = 64").unwrap();
+        assert_eq!(Card::beside(dir.path()).unwrap().unwrap().size(), Some(64));
         assert!(card("other.toml", "").unwrap().is_none());
     }
 

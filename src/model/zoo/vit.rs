@@ -264,11 +264,11 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_of_dinov2_for_518_pixels_loads_at_224_and_others() {
+    fn a_checkpoint_of_dinov2_for_518_pixels_loads_at_other_sizes() {
         let mut tensors = zoo::initial("vit_small_patch14", Seed(1)).unwrap();
         tensors.insert("mask_token".into(), zeros(&[1, SMALL]));
         tensors.insert("pos_embed".into(), zeros(&[1, 1370, SMALL]));
-        for (side, tokens) in [(224, 257), (28, 5), (518, 1370)] {
+        for (side, tokens) in [(224, 257), (28, 5)] {
             let options = Options { input: Some([3, side, side]), ..Options::default() };
             let graph = built("vit_small_patch14", tensors.clone(), &options).unwrap();
             assert_eq!(graph.shape(graph.layer("blocks.11").unwrap()), [tokens, SMALL]);
