@@ -50,6 +50,24 @@ fn the_shipped_studies_are_valid() {
 }
 
 #[test]
+fn training_leaves_weights_that_load_and_its_curve() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let sets = ["--set", "dataset.count=60", "--set", "train.epochs=2", "--out", out];
+    let output = cavern(&[&["train", "probes/train_elements.toml"][..], &sets].concat()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let weights = text.lines().last().unwrap();
+    assert!(weights.ends_with("elements_cnn.safetensors"), "{text}");
+    for end in ["curve.json", "curve.svg", "classes.txt", "card.toml"] {
+        assert!(dir.path().join(format!("elements_cnn.{end}")).is_file(), "{end}");
+    }
+    assert!(!dir.path().join("elements_cnn.checkpoint.safetensors").exists());
+    let sets = ["--weights", weights, "tests/golden/photo.jpg", "--top", "1"];
+    let output = cavern(&[&["predict", "elements_cnn"][..], &sets].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn wrong_studies_are_explained() {
     let dir = tempfile::tempdir().unwrap();
     let quickstart = std::fs::read_to_string("probes/quickstart.toml").unwrap();

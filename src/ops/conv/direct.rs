@@ -1,5 +1,5 @@
 //! Convolutions straight from padded planes, without laying windows out: for few channels, where that would be as much
-//! work as the products. The sums are those of the products, in the same order.
+//! work as the products. The sums are those of the products, in the same order: not a byte tells which way was taken.
 
 use std::mem::MaybeUninit;
 

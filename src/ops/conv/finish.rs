@@ -53,9 +53,8 @@ impl<V: Value> Finish<'_, V> {
     /// Bias and non-linearity of one channel's sums, where no residual comes between.
     #[inline(always)]
     pub(super) fn apply(&self, channel: usize, sums: &mut [V::Sum; PANEL]) {
-        if let Some(bias) = self.bias {
-            sums.iter_mut().for_each(|sum| *sum += bias[channel]);
-        }
+        let bias = self.bias.map_or(<V::Sum as candle_core::WithDType>::from_f64(0.0), |b| b[channel]);
+        sums.iter_mut().for_each(|sum| *sum += bias);
         self.activation.apply_to(sums);
     }
 

@@ -1,8 +1,8 @@
 //! Two-dimensional convolution with groups, stride, dilation and padding; bias, residual and non-linearity fused in.
 //!
 //! On the CPU: depthwise convolutions have a direct kernel; 3x3 ones with stride 1 go by Winograd's algorithm where that
-//! is less work; all others are products of the weights with windows that are laid out for a core's cache, straight from
-//! the planes where the kernel is 1x1. Elsewhere: candle's own operations.
+//! is less work; all others are products of the weights with windows that are laid out for a core's cache, or with planes as
+//! they lie where the kernel is 1x1 or channels are few. Elsewhere: candle's own operations.
 
 mod depthwise;
 mod direct;
@@ -540,6 +540,31 @@ mod tests {
             })
         };
         assert_eq!(run(1), run(2));
+    }
+
+    #[test]
+    fn windows_and_planes_give_the_same_bytes() {
+        for (groups, stride, kernel, channels, out) in
+            [(1, 1, 3, 5, 12), (1, 2, 3, 8, 20), (2, 1, 5, 6, 8), (1, 3, 4, 3, 9)]
+        {
+            let conv =
+                Conv2d { groups, stride, padding: Padding::Same, activation: Activation::Relu, ..Conv2d::default() };
+            let (x, w) = (random(&[2, channels, 13, 11], 1), random(&[out, channels / groups, kernel, kernel], 2));
+            let [x, w, b] = [x, w, random(&[out], 3)].map(|t| t.to_dtype(DType::F32).unwrap());
+            // With more threads than pictures, windows are laid out.
+            let run = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| {
+                    assert_eq!(direct::pays(&conv.geometry(x.dims(), w.dims()).unwrap()), threads == 1);
+                    let y = conv2d(&x, &w, &b, &conv).unwrap();
+                    let g = (y.clone() - 0.5).unwrap();
+                    let to_x = conv2d_input_gradient(x.dims(), &w, (&y, &g), None, &conv, &Prepared::default());
+                    [y, to_x.unwrap().unwrap()]
+                        .map(|t| to_vec::<f32>(&t).unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+                })
+            };
+            assert_eq!(run(1), run(5));
+        }
     }
 
     #[test]
