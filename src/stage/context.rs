@@ -163,6 +163,12 @@ fn graph(study: &Study, device: &Device) -> Result<Option<Graph>> {
         return Ok(None);
     }
     let mut graph = study.model.recipe().build(device)?;
+    let (input, side) = (graph.input_shape(), graph.preprocess().size);
+    if input != [3, side, side] && input != [1, side, side] {
+        let problem = format!("its input is {input:?}: no square picture of one channel or three");
+        let hint = "bring its activations with dataset.format = \"imported\"";
+        return Err(Error::data(format!("model `{}`", graph.name()), problem, hint));
+    }
     if study.model.resize == Resize::Stretch {
         graph.stretch();
     }

@@ -120,7 +120,8 @@ fn by_format(file: &Bytes) -> Result<Vec<Table>, Refusal> {
         let is_torch = torch::pickle_of(&members).is_some();
         return if is_torch { torch::read_zip(&members) } else { npz::read(members) }.map_err(because);
     }
-    if file.first() == Some(&0x80) {
+    // A safetensors file starts with the length of its header, which may end in 0x80 too.
+    if file.first() == Some(&0x80) && file.get(8) != Some(&b'{') {
         return torch::read_legacy(file).map_err(because);
     }
     match OTHERS.iter().find(|(start, ..)| file.starts_with(start)) {

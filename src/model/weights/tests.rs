@@ -218,3 +218,17 @@ fn a_common_beginning_need_not_be_named_and_counters_beside_it_do_not_matter() {
     assert_eq!(of(&[("m.b.x.w", &[1]), ("y.w", &[1])]), [""]);
     assert_eq!(of(&[]), [""]);
 }
+
+#[test]
+fn a_header_of_any_length_is_one_of_safetensors() {
+    // The first byte of the file is the low one of the header's length: 0x80 is also that of a pickle.
+    let firsts = (0..256).map(|length| {
+        let names =
+            format!("{{\"n\":{{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}{}}}", " ".repeat(length));
+        let bytes = [&(names.len() as u64).to_le_bytes(), names.as_bytes(), &1f32.to_le_bytes()].concat();
+        let weights = Weights::from_safetensors(&bytes, Path::new("w"), &Device::Cpu).unwrap();
+        assert_eq!(values(&weights, "n", &[1]), [1.0]);
+        bytes[0]
+    });
+    assert!(firsts.collect::<Vec<_>>().contains(&0x80));
+}
