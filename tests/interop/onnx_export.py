@@ -2,6 +2,8 @@
 
 python tests/interop/onnx_export.py [NAME...]     needs torch, torchvision, onnx, onnxscript
 
+VERSUS may be the path of a built `benches/versus.rs`.
+
 The weights are random, of one seed; BatchNorm's statistics too, so that folding has something to do. Compared are the
 output and the gradient of its sum to the input, for a batch of two. Exports are for a batch of one ("stock", what
 `torch.onnx.export(model, x, path)` does) and for a free batch. The figure is the largest difference over the largest
@@ -26,9 +28,11 @@ class Cavern:
     """`benches/versus.rs` behind a pipe."""
 
     def __init__(self):
-        build = ["cargo", "bench", "--no-run", "--bench", "versus"]
-        said = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=True).stderr
-        binary = said.rsplit("(", 1)[1].split(")")[0]
+        binary = os.environ.get("VERSUS")
+        if not binary:
+            build = ["cargo", "bench", "--no-run", "--bench", "versus"]
+            said = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+            binary = said.rsplit("(", 1)[1].split(")")[0]
         self.pipe = subprocess.Popen(
             [os.path.join(ROOT, binary)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
