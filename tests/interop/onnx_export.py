@@ -2,10 +2,13 @@
 
 python tests/interop/onnx_export.py [NAME...]     needs torch, torchvision, onnx, onnxscript
 
+VERSUS may be the path of a built `benches/versus.rs`.
+
 The weights are random, of one seed; BatchNorm's statistics too, so that folding has something to do. Compared are the
 output and the gradient of its sum to the input, for a batch of two. Exports are for a batch of one ("stock", what
 `torch.onnx.export(model, x, path)` does) and for a free batch. The figure is the largest difference over the largest
-value. Both run in f32: PyTorch's own f32 differs from its f64 by the figure in the last column.
+value of PyTorch's f64; beside it is that of PyTorch's own f32. Poolings and non-linearities have kinks where f32 may take
+the other side, so a gradient agrees if it is within 1e-4, or as near to f64's as PyTorch's is.
 """
 
 import os
@@ -26,9 +29,11 @@ class Cavern:
     """`benches/versus.rs` behind a pipe."""
 
     def __init__(self):
-        build = ["cargo", "bench", "--no-run", "--bench", "versus"]
-        said = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=True).stderr
-        binary = said.rsplit("(", 1)[1].split(")")[0]
+        binary = os.environ.get("VERSUS")
+        if not binary:
+            build = ["cargo", "bench", "--no-run", "--bench", "versus"]
+            said = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+            binary = said.rsplit("(", 1)[1].split(")")[0]
         self.pipe = subprocess.Popen(
             [os.path.join(ROOT, binary)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -53,7 +58,8 @@ def network(name):
             torch.nn.init.uniform_(part.running_mean, -0.2, 0.2)
             torch.nn.init.uniform_(part.running_var, 0.5, 1.5)
             torch.nn.init.uniform_(part.weight, 0.5, 1.5)
-            torch.nn.init.uniform_(part.bias, -0.2, 0.2)
+            # Away from the kinks that follow, up or down: at a kink f32 and f64 may take different sides.
+            part.bias.data = 5 * torch.sign(torch.randn_like(part.bias))
     # Their last layers start at zero, which would hide everything before.
     if name == "vit_b_16":
         torch.nn.init.normal_(model.heads.head.weight, std=0.02)
@@ -87,7 +93,7 @@ def off(a, b):
 def main():
     cavern = Cavern()
     print(f"{'network':14} {'exporter':8} {'batch':6} {'output':>9} {'gradient':>9} {'PyTorch f32: output, gradient':>30}")
-    worst = 0.0
+    agree = True
     for name in sys.argv[1:] or NAMES:
         model = network(name)
         torch.manual_seed(1)
@@ -104,13 +110,13 @@ def main():
                     cavern.ask("load", path, "-", "f32")
                     found = [cavern.run(what, folder, "output") for what in ("forward", "gradient")]
                 figures = [off(a, b) for a, b in zip(found, exact)]
-                worst = max(worst, *figures)
+                agree &= all(figure < max(1e-4, bound) for figure, bound in zip(figures, own))
                 exporter, batch = "dynamo" if dynamo else "legacy", "free" if free else "one"
                 print(
                     f"{name:14} {exporter:8} {batch:6} {figures[0]:9.1e} {figures[1]:9.1e} {own[0]:20.1e} {own[1]:9.1e}",
                     flush=True,
                 )
-    print("all agree" if worst < 1e-4 else f"THEY DIFFER by {worst:.1e}")
+    print("all agree" if agree else "THEY DIFFER")
 
 
 if __name__ == "__main__":

@@ -34,17 +34,8 @@ pub(super) const OPERATORS: Table = &[
     ("Or", |b, c| whole(b, c, |x, y| Some(i64::from(x != 0 || y != 0)))),
     ("Xor", |b, c| whole(b, c, |x, y| Some(i64::from((x != 0) != (y != 0))))),
     ("Mod", |b, c| {
-        // Without `fmod` the sign is the divisor's.
-        let fmod = c.int("fmod", 0)? != 0;
-        whole(
-            b,
-            c,
-            if fmod {
-                i64::checked_rem
-            } else {
-                |x, y| x.checked_rem(y).map(|r| if r != 0 && (r < 0) != (y < 0) { r + y } else { r })
-            },
-        )
+        let truncates = c.int("fmod", 0)? != 0;
+        whole(b, c, if truncates { i64::checked_rem } else { modulo })
     }),
     ("Not", |b, c| {
         let zero = Value::constant(&Tensor::new(0i64, &candle_core::Device::Cpu)?)?;
@@ -209,6 +200,12 @@ fn whole(build: &mut Build, call: &Call<'_>, f: fn(i64, i64) -> Option<i64>) -> 
         bail!("whole numbers are wanted, and these are not");
     }
     one(Value::constant(&integer::zip(&a, &b, &shape, f)?))
+}
+
+/// The rest that has the divisor's sign.
+fn modulo(x: i64, divisor: i64) -> Option<i64> {
+    let rest = x.checked_rem(divisor)?;
+    Some(if rest != 0 && (rest < 0) != (divisor < 0) { rest + divisor } else { rest })
 }
 
 fn power(build: &mut Build, call: &Call<'_>) -> Result<Vec<Value>> {

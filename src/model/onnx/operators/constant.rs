@@ -57,7 +57,7 @@ fn constant(build: &mut Build, call: &Call<'_>) -> Result<Vec<Value>> {
     bail!("it has no value that is read: `value`, `value_int`, `value_ints`, `value_float` and `value_floats` are")
 }
 
-/// One number repeated: it takes no more memory than that number.
+/// One number repeated.
 fn filled(build: &mut Build, call: &Call<'_>) -> Result<Vec<Value>> {
     let shape = sizes(&call.integers(0)?.unwrap_or_default())?;
     let number = match call.tensor("value")? {

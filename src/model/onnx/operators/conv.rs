@@ -110,7 +110,9 @@ fn transposed(build: &mut Build, call: &Call<'_>) -> Result<Vec<Value>> {
         // A border of less than nothing is cut off.
         let wanted = [reach as i64 - cut[0] as i64, reach as i64 + extra[axis] as i64 - cut[1] as i64];
         let cut = wanted.map(|border| border.min(0).unsigned_abs() as usize);
-        let Some(length) = x.shape[axis + 1].checked_sub(cut[0] + cut[1]) else { bail!("nothing is left of {x:?}") };
+        let Some(length) = x.shape[axis + 1].checked_sub(cut[0] + cut[1]) else {
+            bail!("nothing is left of {:?}", x.shape)
+        };
         if length != x.shape[axis + 1] {
             x = build.apply(Kind::Narrow { axis: axis + 1, start: cut[0], length }, &[&x])?;
         }
