@@ -115,13 +115,16 @@ pub(super) fn tables(file: &Bytes) -> Result<Vec<Table>, Refusal> {
 /// Reads a file in the format its first bytes tell.
 fn by_format(file: &Bytes) -> Result<Vec<Table>, Refusal> {
     let because = |problem: String| (problem, SAVE.to_owned());
+    // Its first bytes are a length, and may be those of anything.
+    if file.get(8) == Some(&b'{') {
+        return safetensors::read(file).map_err(|e| because(format!("not a weights file: {e}")));
+    }
     if file.starts_with(b"PK") {
         let members = zip::members(file).map_err(because)?;
         let is_torch = torch::pickle_of(&members).is_some();
         return if is_torch { torch::read_zip(&members) } else { npz::read(members) }.map_err(because);
     }
-    // A safetensors file starts with the length of its header, which may end in 0x80 too.
-    if file.first() == Some(&0x80) && file.get(8) != Some(&b'{') {
+    if file.first() == Some(&0x80) {
         return torch::read_legacy(file).map_err(because);
     }
     match OTHERS.iter().find(|(start, ..)| file.starts_with(start)) {
