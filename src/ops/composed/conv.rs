@@ -99,6 +99,17 @@ mod tests {
     }
 
     #[test]
+    fn a_tile_may_start_behind_the_results_of_the_last_row() {
+        let padding = Padding::Explicit([1, 2, 0, 0]);
+        let conv = Conv2d { dilation: 2, padding, ..Conv2d::default() };
+        for images in [2, 7] {
+            let [x, w, b] = operands(&conv, 3, 4, [4, 5], [images, 13, 11]);
+            let [wanted, got] = [conv2d(&x, &w, &b, &conv), force(|| conv2d(&x, &w, &b, &conv))].map(Result::unwrap);
+            assert!(distance(&wanted, &got) < 1e-12);
+        }
+    }
+
+    #[test]
     fn gradients_are_those_of_central_differences() {
         for (form, (groups, channels, out)) in FORMS.into_iter().enumerate() {
             for (kernel, stride, dilation) in

@@ -84,6 +84,10 @@ impl<T: Real> Kernel for Write<'_, T> {
         }
         for (line, start, column, count) in runs(positions, pitch) {
             let count = count.min(g.output.1.saturating_sub(start));
+            // A tile may start behind the results of a row, of the last one too.
+            if count == 0 {
+                continue;
+            }
             for (r, sums) in sums.iter().enumerate().take(rows) {
                 let plane = plane + r;
                 let at = plane * g.size() + line * g.output.1 + start;
