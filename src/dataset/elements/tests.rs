@@ -6,17 +6,7 @@ use crate::dataset::spec::Format;
 const WHITE: Rgb<u8> = Rgb([255; 3]);
 
 fn spec(world: World, count: usize) -> DatasetSpec {
-    DatasetSpec {
-        format: Format::Elements,
-        root: None,
-        concepts: Vec::new(),
-        present_from: 0.02,
-        tile: None,
-        max_skipped: 0.05,
-        group_until: None,
-        world: Some(world),
-        count: Some(count),
-    }
+    DatasetSpec { world: Some(world), count: Some(count), ..DatasetSpec::of(Format::Elements) }
 }
 
 fn elements(world: World, count: usize) -> Elements {

@@ -239,17 +239,7 @@ mod tests {
     use crate::dataset::{DatasetSpec, Format, World};
 
     fn elements(count: usize) -> Elements {
-        let spec = DatasetSpec {
-            format: Format::Elements,
-            root: None,
-            concepts: Vec::new(),
-            present_from: 0.02,
-            tile: None,
-            max_skipped: 0.0,
-            group_until: None,
-            world: Some(World::E1),
-            count: Some(count),
-        };
+        let spec = DatasetSpec { world: Some(World::E1), count: Some(count), ..DatasetSpec::of(Format::Elements) };
         elements::open(&spec, Seed(1)).unwrap()
     }
 

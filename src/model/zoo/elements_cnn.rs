@@ -48,17 +48,7 @@ mod tests {
     fn the_embedded_weights_name_what_is_in_pictures_they_never_saw() {
         let graph = zoo::build("elements_cnn", None, &Device::Cpu).unwrap();
         let logits = graph.layer("logits").unwrap();
-        let spec = DatasetSpec {
-            format: Format::Elements,
-            root: None,
-            concepts: Vec::new(),
-            present_from: 0.02,
-            tile: None,
-            max_skipped: 0.0,
-            group_until: None,
-            world: Some(World::E1),
-            count: Some(100),
-        };
+        let spec = DatasetSpec { world: Some(World::E1), count: Some(100), ..DatasetSpec::of(Format::Elements) };
         let data = elements::open(&spec, Seed(99)).unwrap();
         let (mut right, mut all) = (0, 0);
         for (i, sample) in data.samples().iter().enumerate() {
