@@ -38,7 +38,7 @@ struct Node {
 
 impl Node {
     fn new(name: String, op: Op, inputs: Vec<usize>) -> Self {
-        Self { name, op, inputs, shape: Vec::new(), prepared: Arc::default(), numbers: Numbers::default() }
+        Self { name, op, inputs, shape: Vec::new(), prepared: Arc::new(Prepared::kept()), numbers: Numbers::default() }
     }
 
     fn run(&self, inputs: &[&Tensor]) -> candle_core::Result<Tensor> {

@@ -126,7 +126,8 @@ impl<'a, O: Operand> Left<'a, O> {
         Self { values, depth, stride: depth }
     }
 
-    fn rows(&self) -> usize {
+    /// How many there are.
+    pub(crate) fn rows(&self) -> usize {
         (self.values.len() + self.stride - self.depth) / self.stride
     }
 
@@ -195,7 +196,7 @@ pub(crate) fn rows_product<O: Operand>(left: &Left<'_, O>, panels: View<'_, O>, 
 }
 
 /// One of `parts` about equal parts of `total`, each a whole number of units but for the end.
-fn cut(total: usize, parts: usize, part: usize, unit: usize) -> Range<usize> {
+pub(crate) fn cut(total: usize, parts: usize, part: usize, unit: usize) -> Range<usize> {
     let units = total.div_ceil(unit);
     let at = |part: usize| (units * part / parts * unit).min(total);
     at(part)..at(part + 1)

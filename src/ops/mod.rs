@@ -9,6 +9,7 @@ pub mod norm;
 pub mod pool;
 pub mod resize;
 
+pub(crate) mod across;
 pub(crate) mod batch_norm;
 pub(crate) mod blocked;
 pub(crate) mod composed;

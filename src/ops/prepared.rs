@@ -20,14 +20,27 @@ impl Form {
 /// The forms of one layer's weights. They are of one type and do not change; weights in training have none.
 #[derive(Default)]
 pub(crate) struct Prepared {
+    /// Whether forms last: one that costs more than a single use saves is made only then.
+    pub(crate) kept: bool,
     /// For the result.
     pub(crate) forward: Form,
     /// For the gradient of the input.
     pub(crate) backward: Form,
+    /// For the result of few positions.
+    pub(crate) forward_across: Form,
+    /// For the gradient of few positions.
+    pub(crate) backward_across: Form,
     /// For the result by Winograd's algorithm.
     pub(crate) winograd_forward: Form,
     /// For the gradient by Winograd's algorithm.
     pub(crate) winograd_backward: Form,
+}
+
+impl Prepared {
+    /// For a layer whose weights stay.
+    pub(crate) fn kept() -> Self {
+        Self { kept: true, ..Self::default() }
+    }
 }
 
 impl std::fmt::Debug for Prepared {

@@ -1,8 +1,9 @@
 //! The innermost loop of every product: sums of up to 8 rows and 48 columns, held in registers.
 //!
-//! The right side is a panel `[depth][48]`; the left side are rows with their depth contiguous. Every sum runs over the
-//! depth in order, in one accumulator: how a product is cut into tiles changes none of its bytes. The wider sums of
-//! AVX-512 and AVX2 fuse products with sums, the plain loop does not: bytes are those of one kind of processor.
+//! The right side is a panel `[depth][48]`; the left side are rows with their depth contiguous, or another panel. Every sum
+//! runs over the depth in order, in one accumulator: how a product is cut into tiles, and which side is left, changes none
+//! of its bytes. The wider sums of AVX-512 and AVX2 fuse products with sums, the plain loop does not: bytes are those of
+//! one kind of processor.
 
 #![expect(clippy::inline_always, reason = "lanes take the instruction set of the function they are inlined into")]
 
@@ -14,6 +15,13 @@ use super::Real;
 pub(crate) const ROWS: usize = 8;
 /// Columns of a panel.
 pub(crate) const PANEL: usize = 48;
+
+/// How the two sides of a tile lie: rows on the left with their depth contiguous, a panel on the right;
+const PACKED: u8 = 0;
+/// the same rows, and a right side whose rows lie anywhere;
+const SCATTERED: u8 = 1;
+/// a panel on either side.
+const PANELS: u8 = 2;
 
 /// The sums of a tile; rows and columns behind its size hold anything.
 pub(crate) type Tile<T> = [[T; PANEL]; ROWS];
@@ -32,7 +40,7 @@ pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
         let place = Place { left, stride, panel, at: std::ptr::null(), depth, sums };
         // SAFETY: asserted above: rows `0..rows` of `depth` values lie in `left`, `depth` rows of PANEL values in
         // `panel`; `sums` has ROWS rows of PANEL values, and no tile goes beyond rows and PANEL columns.
-        unsafe { Self::dispatch::<false>(&place, rows, columns) }
+        unsafe { Self::dispatch::<PACKED>(&place, rows, columns) }
     }
 
     /// The same sums with a right side that lies in memory as it is: its columns from `first` on.
@@ -51,16 +59,33 @@ pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
         let place = Place { left, stride, panel, at: right.at.as_ptr(), depth, sums };
         // SAFETY: asserted above: rows `0..rows` of `depth` values lie in `left`; none of the `depth` places in `at` is
         // beyond `most`, and behind that of the first column PANEL values lie in `right`; `sums` as above.
-        unsafe { Self::dispatch::<true>(&place, rows, columns) }
+        unsafe { Self::dispatch::<SCATTERED>(&place, rows, columns) }
+    }
+
+    /// The same sums with a panel on either side: rows are columns of the left panel, from `first` on.
+    fn tile_across(
+        (left, first): (&[Self], usize),
+        panel: &[Self],
+        (rows, columns): (usize, usize),
+        sums: &mut Tile<Self::Sum>,
+    ) {
+        let depth = panel.len() / PANEL;
+        assert!((1..=ROWS).contains(&rows) && (1..=PANEL).contains(&columns), "tile: {rows} rows, {columns} columns");
+        assert!(depth * PANEL <= left.len() && first + rows <= PANEL, "tile: the left side has too few values");
+        let (left, panel, sums) = (left[first..].as_ptr(), panel.as_ptr(), sums.as_mut_ptr().cast());
+        let place = Place { left, stride: 1, panel, at: std::ptr::null(), depth, sums };
+        // SAFETY: asserted above: `left` has `depth` rows of PANEL values, of which those from `first` on reach as far as
+        // `rows`; `panel` as above, `sums` too.
+        unsafe { Self::dispatch::<PANELS>(&place, rows, columns) }
     }
 
     /// Runs the widest loop there is.
     ///
     /// # Safety
-    /// `place` holds `rows` rows on the left, and PANEL columns of the right side: a panel, or where `SCATTERED` behind
-    /// each of the places in `at`.
+    /// `place` holds `rows` rows on the left, whose depth is contiguous or, in the form `PANELS`, PANEL apart; and PANEL
+    /// columns of the right side: a panel, or in the form `SCATTERED` behind each of the places in `at`.
     #[doc(hidden)]
-    unsafe fn dispatch<const SCATTERED: bool>(place: &Place<Self, Self::Sum>, rows: usize, columns: usize);
+    unsafe fn dispatch<const FORM: u8>(place: &Place<Self, Self::Sum>, rows: usize, columns: usize);
 }
 
 /// A right side whose rows, one for every step of the depth, lie anywhere in memory.
@@ -129,17 +154,18 @@ trait Lanes: Copy {
 
 /// A tile of `R` rows and `N` registers.
 #[inline(always)]
-unsafe fn run<L: Lanes, const R: usize, const N: usize, const SCATTERED: bool>(
+unsafe fn run<L: Lanes, const R: usize, const N: usize, const FORM: u8>(
     p: Place<L::Operand, <L::Operand as Operand>::Sum>,
 ) {
     // SAFETY: the caller's: R rows, N registers and `depth` steps lie inside.
     unsafe {
         let mut sums = [[L::zero(); N]; R];
         for k in 0..p.depth {
-            let row = p.panel.add(if SCATTERED { *p.at.add(k) } else { k * PANEL });
+            let row = p.panel.add(if FORM == SCATTERED { *p.at.add(k) } else { k * PANEL });
             let right: [L::Right; N] = std::array::from_fn(|n| L::right(row.add(n * L::COUNT)));
             for (r, sums) in sums.iter_mut().enumerate() {
-                let left = L::left(p.left.add(r * p.stride + k));
+                let at = if FORM == PANELS { k * PANEL + r } else { r * p.stride + k };
+                let left = L::left(p.left.add(at));
                 for (sum, right) in sums.iter_mut().zip(right) {
                     *sum = sum.add(left, right);
                 }
@@ -155,7 +181,7 @@ unsafe fn run<L: Lanes, const R: usize, const N: usize, const SCATTERED: bool>(
 
 /// All rows of `N` registers of columns.
 #[inline(always)]
-unsafe fn strip<L: Lanes, const N: usize, const SCATTERED: bool>(
+unsafe fn strip<L: Lanes, const N: usize, const FORM: u8>(
     p: Place<L::Operand, <L::Operand as Operand>::Sum>,
     rows: usize,
 ) {
@@ -166,19 +192,19 @@ unsafe fn strip<L: Lanes, const N: usize, const SCATTERED: bool>(
             let at = Place { left: p.left.add(r * p.stride), sums: p.sums.add(r * PANEL), ..p };
             r += match (rows - r).min(L::MOST) {
                 8.. => {
-                    run::<L, 8, N, SCATTERED>(at);
+                    run::<L, 8, N, FORM>(at);
                     8
                 }
                 4.. => {
-                    run::<L, 4, N, SCATTERED>(at);
+                    run::<L, 4, N, FORM>(at);
                     4
                 }
                 2.. => {
-                    run::<L, 2, N, SCATTERED>(at);
+                    run::<L, 2, N, FORM>(at);
                     2
                 }
                 _ => {
-                    run::<L, 1, N, SCATTERED>(at);
+                    run::<L, 1, N, FORM>(at);
                     1
                 }
             };
@@ -188,7 +214,7 @@ unsafe fn strip<L: Lanes, const N: usize, const SCATTERED: bool>(
 
 /// A whole tile.
 #[inline(always)]
-unsafe fn grid<L: Lanes, const SCATTERED: bool>(
+unsafe fn grid<L: Lanes, const FORM: u8>(
     p: &Place<L::Operand, <L::Operand as Operand>::Sum>,
     rows: usize,
     columns: usize,
@@ -198,9 +224,9 @@ unsafe fn grid<L: Lanes, const SCATTERED: bool>(
         unsafe {
             let at = Place { panel: p.panel.add(first), sums: p.sums.add(first), ..*p };
             match (columns - first).div_ceil(L::COUNT) {
-                1 => strip::<L, 1, SCATTERED>(at, rows),
-                2 => strip::<L, 2, SCATTERED>(at, rows),
-                _ => strip::<L, 3, SCATTERED>(at, rows),
+                1 => strip::<L, 1, FORM>(at, rows),
+                2 => strip::<L, 2, FORM>(at, rows),
+                _ => strip::<L, 3, FORM>(at, rows),
             }
         }
     }
@@ -291,27 +317,27 @@ impl Lanes for PlainPairs {
 
 impl Operand for f64 {
     type Sum = f64;
-    unsafe fn dispatch<const SCATTERED: bool>(place: &Place<f64, f64>, rows: usize, columns: usize) {
+    unsafe fn dispatch<const FORM: u8>(place: &Place<f64, f64>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<Plain<f64>, SCATTERED>(place, rows, columns) }
+        unsafe { grid::<Plain<f64>, FORM>(place, rows, columns) }
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 impl Operand for f32 {
     type Sum = f32;
-    unsafe fn dispatch<const SCATTERED: bool>(place: &Place<f32, f32>, rows: usize, columns: usize) {
+    unsafe fn dispatch<const FORM: u8>(place: &Place<f32, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<Plain<f32>, SCATTERED>(place, rows, columns) }
+        unsafe { grid::<Plain<f32>, FORM>(place, rows, columns) }
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 impl Operand for Pair {
     type Sum = f32;
-    unsafe fn dispatch<const SCATTERED: bool>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+    unsafe fn dispatch<const FORM: u8>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<PlainPairs, SCATTERED>(place, rows, columns) }
+        unsafe { grid::<PlainPairs, FORM>(place, rows, columns) }
     }
 }
 
@@ -413,40 +439,40 @@ mod x86 {
     );
 
     #[target_feature(enable = "avx512f")]
-    unsafe fn avx512<const SCATTERED: bool>(place: &Place<f32, f32>, rows: usize, columns: usize) {
+    unsafe fn avx512<const FORM: u8>(place: &Place<f32, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<Avx512, SCATTERED>(place, rows, columns) }
+        unsafe { grid::<Avx512, FORM>(place, rows, columns) }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2<const SCATTERED: bool>(place: &Place<f32, f32>, rows: usize, columns: usize) {
+    unsafe fn avx2<const FORM: u8>(place: &Place<f32, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<Avx2, SCATTERED>(place, rows, columns) }
+        unsafe { grid::<Avx2, FORM>(place, rows, columns) }
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
-    unsafe fn avx512_pairs<const SCATTERED: bool>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+    unsafe fn avx512_pairs<const FORM: u8>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<Avx512Pairs, SCATTERED>(place, rows, columns) }
+        unsafe { grid::<Avx512Pairs, FORM>(place, rows, columns) }
     }
 
     #[target_feature(enable = "avx2")]
-    unsafe fn avx2_pairs<const SCATTERED: bool>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+    unsafe fn avx2_pairs<const FORM: u8>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
         // SAFETY: the caller's.
-        unsafe { grid::<PlainPairs, SCATTERED>(place, rows, columns) }
+        unsafe { grid::<PlainPairs, FORM>(place, rows, columns) }
     }
 
     impl Operand for f32 {
         type Sum = f32;
-        unsafe fn dispatch<const SCATTERED: bool>(place: &Place<f32, f32>, rows: usize, columns: usize) {
+        unsafe fn dispatch<const FORM: u8>(place: &Place<f32, f32>, rows: usize, columns: usize) {
             // SAFETY: the caller's; the instructions are there.
             unsafe {
                 if is_x86_feature_detected!("avx512f") {
-                    avx512::<SCATTERED>(place, rows, columns);
+                    avx512::<FORM>(place, rows, columns);
                 } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    avx2::<SCATTERED>(place, rows, columns);
+                    avx2::<FORM>(place, rows, columns);
                 } else {
-                    grid::<Plain<f32>, SCATTERED>(place, rows, columns);
+                    grid::<Plain<f32>, FORM>(place, rows, columns);
                 }
             }
         }
@@ -454,15 +480,15 @@ mod x86 {
 
     impl Operand for Pair {
         type Sum = f32;
-        unsafe fn dispatch<const SCATTERED: bool>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
+        unsafe fn dispatch<const FORM: u8>(place: &Place<Pair, f32>, rows: usize, columns: usize) {
             // SAFETY: the caller's; the instructions are there.
             unsafe {
                 if is_x86_feature_detected!("avx512bf16") {
-                    avx512_pairs::<SCATTERED>(place, rows, columns);
+                    avx512_pairs::<FORM>(place, rows, columns);
                 } else if is_x86_feature_detected!("avx2") {
-                    avx2_pairs::<SCATTERED>(place, rows, columns);
+                    avx2_pairs::<FORM>(place, rows, columns);
                 } else {
-                    grid::<PlainPairs, SCATTERED>(place, rows, columns);
+                    grid::<PlainPairs, FORM>(place, rows, columns);
                 }
             }
         }
@@ -470,44 +496,46 @@ mod x86 {
 
     #[cfg(test)]
     mod tests {
-        use super::super::{PANEL, ROWS, Tile, tests};
+        use super::super::{PACKED, PANEL, PANELS, ROWS, SCATTERED, Tile, tests};
         use super::*;
 
-        /// The right side as a panel, and scattered.
-        type Loops<O> = [unsafe fn(&Place<O, f32>, usize, usize); 2];
+        const FORMS: [u8; 3] = [PACKED, SCATTERED, PANELS];
+
+        /// The loop for every form.
+        type Loops<O> = [unsafe fn(&Place<O, f32>, usize, usize); 3];
 
         #[test]
         fn every_instruction_set_gives_the_sums_of_plain_loops() {
-            let mut loops: Vec<Loops<f32>> = vec![[grid::<Plain<f32>, false>, grid::<Plain<f32>, true>]];
+            let mut loops: Vec<Loops<f32>> =
+                vec![[grid::<Plain<f32>, PACKED>, grid::<Plain<f32>, SCATTERED>, grid::<Plain<f32>, PANELS>]];
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                loops.push([avx2::<false>, avx2::<true>]);
+                loops.push([avx2::<PACKED>, avx2::<SCATTERED>, avx2::<PANELS>]);
             }
             if is_x86_feature_detected!("avx512f") {
-                loops.push([avx512::<false>, avx512::<true>]);
+                loops.push([avx512::<PACKED>, avx512::<SCATTERED>, avx512::<PANELS>]);
             }
-            for [dense, scattered] in loops {
+            for (form, run) in loops.into_iter().flat_map(|forms| FORMS.into_iter().zip(forms)) {
                 // SAFETY: the processor has the instructions; the sizes are those of `check`.
-                tests::check(false, |place, rows, columns| unsafe { dense(place, rows, columns) }, |v| v as f32);
-                // SAFETY: as above.
-                tests::check(true, |place, rows, columns| unsafe { scattered(place, rows, columns) }, |v| v as f32);
+                tests::check(form, |place, rows, columns| unsafe { run(place, rows, columns) }, |v| v as f32);
             }
         }
 
         #[test]
         fn every_instruction_set_multiplies_pairs() {
-            let mut loops: Vec<Loops<Pair>> = vec![[grid::<PlainPairs, false>, grid::<PlainPairs, true>]];
+            let mut loops: Vec<Loops<Pair>> =
+                vec![[grid::<PlainPairs, PACKED>, grid::<PlainPairs, SCATTERED>, grid::<PlainPairs, PANELS>]];
             if is_x86_feature_detected!("avx2") {
-                loops.push([avx2_pairs::<false>, avx2_pairs::<true>]);
+                loops.push([avx2_pairs::<PACKED>, avx2_pairs::<SCATTERED>, avx2_pairs::<PANELS>]);
             }
             if is_x86_feature_detected!("avx512bf16") {
-                loops.push([avx512_pairs::<false>, avx512_pairs::<true>]);
+                loops.push([avx512_pairs::<PACKED>, avx512_pairs::<SCATTERED>, avx512_pairs::<PANELS>]);
             }
             let pair = |v: f64| Pair::new(half::bf16::from_f64(v), half::bf16::from_f64(0.0));
-            for [dense, scattered] in loops {
+            for (form, run) in loops.iter().flat_map(|forms| FORMS.into_iter().zip(forms)) {
                 // SAFETY: the processor has the instructions; the sizes are those of `check`.
-                tests::check(false, |place, rows, columns| unsafe { dense(place, rows, columns) }, pair);
-                // SAFETY: as above.
-                tests::check(true, |place, rows, columns| unsafe { scattered(place, rows, columns) }, pair);
+                tests::check(form, |place, rows, columns| unsafe { run(place, rows, columns) }, pair);
+            }
+            for [packed, ..] in loops {
                 let (left, panel) = ([Pair::new(half::bf16::ONE, half::bf16::from_f32(3.0))], [left_two(); 48]);
                 let mut sums: Tile<f32> = [[0.0; PANEL]; ROWS];
                 let place = Place {
@@ -519,7 +547,7 @@ mod x86 {
                     sums: sums.as_mut_ptr().cast(),
                 };
                 // SAFETY: one row, one panel row.
-                unsafe { dense(&place, 1, 48) };
+                unsafe { packed(&place, 1, 48) };
                 assert_eq!(sums[0], [2.0 + 12.0; 48]);
             }
         }
@@ -536,22 +564,21 @@ mod tests {
     use candle_core::WithDType;
 
     /// Sums of small whole numbers, which every type holds exactly.
-    pub(super) fn check<O: Operand>(
-        scattered: bool,
-        run: impl Fn(&Place<O, O::Sum>, usize, usize),
-        of: impl Fn(f64) -> O,
-    ) {
+    pub(super) fn check<O: Operand>(form: u8, run: impl Fn(&Place<O, O::Sum>, usize, usize), of: impl Fn(f64) -> O) {
         for (rows, columns, depth) in [(8, 48, 5), (7, 47, 3), (3, 17, 1), (1, 1, 9), (5, 33, 2), (2, 8, 4)] {
             let value = |i: usize| ((i * 7) % 11) as f64 - 5.0;
             let stride = depth + 2;
-            let left: Vec<O> = (0..rows * stride).map(|i| of(value(i))).collect();
+            let across = |i: usize| if form == PANELS { i % PANEL * stride + i / PANEL } else { i };
+            let size = if form == PANELS { depth * PANEL } else { rows * stride };
+            let left: Vec<O> = (0..size).map(|i| of(value(across(i)))).collect();
+            let apart = if form == PANELS { 1 } else { stride };
             let panel: Vec<O> = (0..depth * PANEL).map(|i| of(value(i + 3))).collect();
             let mut sums: Tile<O::Sum> = crate::ops::blocked::tile();
             // Scattered: the same panel from its last row to its first.
-            let row = |k: usize| if scattered { depth - 1 - k } else { k };
+            let row = |k: usize| if form == SCATTERED { depth - 1 - k } else { k };
             let at: Vec<usize> = (0..depth).map(|k| row(k) * PANEL).collect();
             let (sums_at, left, panel) = (sums.as_mut_ptr().cast(), left.as_ptr(), panel.as_ptr());
-            run(&Place { left, stride, panel, at: at.as_ptr(), depth, sums: sums_at }, rows, columns);
+            run(&Place { left, stride: apart, panel, at: at.as_ptr(), depth, sums: sums_at }, rows, columns);
             for (r, sums) in sums.iter().enumerate().take(rows) {
                 for (c, sum) in sums.iter().enumerate().take(columns) {
                     let wanted: f64 = (0..depth).map(|k| value(r * stride + k) * value(row(k) * PANEL + c + 3)).sum();
@@ -564,16 +591,10 @@ mod tests {
     #[test]
     fn doubles_give_the_sums_of_plain_loops() {
         // SAFETY: the sizes are those of `check`.
-        check(
-            false,
-            |place: &Place<f64, f64>, rows, columns| unsafe { f64::dispatch::<false>(place, rows, columns) },
-            |v| v,
-        );
+        check(PACKED, |place, rows, columns| unsafe { f64::dispatch::<PACKED>(place, rows, columns) }, |v| v);
         // SAFETY: as above.
-        check(
-            true,
-            |place: &Place<f64, f64>, rows, columns| unsafe { f64::dispatch::<true>(place, rows, columns) },
-            |v| v,
-        );
+        check(SCATTERED, |place, rows, columns| unsafe { f64::dispatch::<SCATTERED>(place, rows, columns) }, |v| v);
+        // SAFETY: as above.
+        check(PANELS, |place, rows, columns| unsafe { f64::dispatch::<PANELS>(place, rows, columns) }, |v| v);
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Graph, Node, Op};
 use crate::error::Result;
+use crate::ops::Prepared;
 
 /// The numbers a network computes with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +75,7 @@ impl Node {
         let takes = !is_vector && self.op.takes_bf16(on_cpu);
         let numbers = Numbers { inside: short(takes), result: short(!is_vector) };
         let op = if takes { self.op.in_bf16()? } else { self.op.clone() };
-        Ok(Self { op, numbers, prepared: Arc::default(), ..self.clone() })
+        Ok(Self { op, numbers, prepared: Arc::new(Prepared::kept()), ..self.clone() })
     }
 
     /// Inputs as its operation takes them.

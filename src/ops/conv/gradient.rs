@@ -7,10 +7,11 @@ use candle_core::Result;
 use rayon::prelude::*;
 
 use super::finish::{Finish, past_relu, past_relu6};
-use super::forward::products;
+use super::forward::{Weights, products, weights_across};
 use super::source::{Planes, Source};
 use super::windows::{Line, lines};
 use super::{Geometry, depthwise};
+use crate::ops::across;
 use crate::ops::blocked::{Columns, Left, Panels, tile};
 use crate::ops::prepared::Prepared;
 use crate::ops::tile::{PANEL, Tile};
@@ -48,7 +49,13 @@ pub(super) fn input_gradient<T: Real>(
         if T::direct(&turned, source, &weights, &finish, x) {
             return Ok(());
         }
-        products(&turned, source, prepared.backward.get(|| turned_weights(g, w))?, &finish, x);
+        if prepared.kept && across::pays(turned.out, turned.batch * turned.size()) {
+            let panels = prepared.backward_across.get(|| weights_across(&turned, &turned_weights(g, w)))?;
+            products(&turned, source, Weights::Across(panels), &finish, x);
+        } else {
+            let rows = prepared.backward.get(|| turned_weights(g, w))?;
+            products(&turned, source, Weights::Rows(rows), &finish, x);
+        }
         Ok(())
     })
 }

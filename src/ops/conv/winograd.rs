@@ -439,7 +439,7 @@ mod tests {
             Ok(())
         });
         let plain = crate::ops::written(len, |y| {
-            super::super::forward::products(g, source, w, finish, y);
+            super::super::forward::products(g, source, super::super::forward::Weights::Rows(w), finish, y);
             Ok(())
         });
         [fast.unwrap(), plain.unwrap()]
