@@ -90,3 +90,69 @@ impl<T: super::Real> Block<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::blocked::{self, Matrix, Shared};
+    use super::*;
+    use crate::seed::Seed;
+    use half::bf16;
+    use proptest::prelude::*;
+    use rand::RngExt;
+
+    /// Keeps sums, row-major; how many columns there are.
+    struct Plain<'a, T>(Shared<'a, T>, usize);
+
+    impl<T: super::super::Real> Sink<T> for Plain<'_, T> {
+        fn write(&self, (row, column): (usize, usize), (rows, columns): (usize, usize), sums: &Tile<T>) {
+            for (r, sums) in sums.iter().enumerate().take(rows) {
+                // SAFETY: tiles do not overlap.
+                let out = unsafe { self.0.part((row + r) * self.1 + column, columns) };
+                out.write_copy_of_slice(&sums[..columns]);
+            }
+        }
+    }
+
+    /// The usual way and this one, by some number of threads.
+    fn both<V: Value>((m, k, n): (usize, usize, usize), threads: usize) -> [Vec<V::Sum>; 2] {
+        let mut rng = Seed((m * 7 + k * 11 + n) as u64).stream("matrices");
+        let mut draw = |count: usize| (0..count).map(|_| V::from_f64(rng.random::<f64>() - 0.5)).collect::<Vec<V>>();
+        let (left, right) = (draw(m * k), draw(k * n));
+        let left = V::operands(&left, k);
+        let left = Left::new(&left, left.len() / m);
+        let right = Matrix { values: &right, depth: k, stride: n };
+        let sums = |run: &(dyn Fn(&Plain<'_, V::Sum>) + Sync)| {
+            let sums = super::super::written(m * n, |out| {
+                run(&Plain(Shared::new(out), n));
+                Ok(())
+            });
+            sums.unwrap()
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let usual = sums(&|sink| blocked::product::<V>(&left, n, &right, sink));
+            [usual, sums(&|sink| product::<V>(&panels(&left), m, n, &right, sink))]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn the_sums_are_those_of_the_usual_way_to_the_byte(
+            m in 1usize..150, k in 1usize..40, n in 1usize..110, threads in 1usize..5,
+        ) {
+            let [usual, across] = both::<f32>((m, k, n), threads);
+            prop_assert_eq!(usual, across);
+            let [usual, across] = both::<bf16>((m, k, n), threads);
+            prop_assert_eq!(usual, across);
+            let [usual, across] = both::<f64>((m, k, n), threads);
+            prop_assert_eq!(usual, across);
+        }
+    }
+
+    #[test]
+    fn it_is_chosen_where_rows_are_many() {
+        assert!(pays(512, 49) && pays(2048, 49) && pays(1024, 196));
+        assert!(!pays(64, 3136) && !pays(256, 196) && !pays(40, 4));
+    }
+}

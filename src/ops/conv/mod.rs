@@ -568,6 +568,25 @@ mod tests {
     }
 
     #[test]
+    fn weights_that_are_kept_give_the_same_bytes() {
+        // Few positions: kept weights are read in another form.
+        for (groups, stride, kernel, pad) in [(1, 1, 1, 0), (1, 1, 3, 0), (1, 2, 3, 1), (2, 1, 1, 0)] {
+            let padding = Padding::Explicit([pad; 4]);
+            let conv = Conv2d { groups, stride, padding, activation: Activation::Relu, ..Conv2d::default() };
+            let (x, w) = (random(&[1, 216, 7, 7], 1), random(&[216, 216 / groups, kernel, kernel], 2));
+            let [x, w, b] = [x, w, random(&[216], 3)].map(|t| t.to_dtype(DType::F32).unwrap());
+            let run = |prepared: Prepared| {
+                let prepared = Arc::new(prepared);
+                let y = conv2d_prepared(&x, &w, &b, None, &conv, &prepared).unwrap();
+                let g = (y.clone() - 0.5).unwrap();
+                let to_x = conv2d_input_gradient(x.dims(), &w, (&y, &g), None, &conv, &prepared).unwrap().unwrap();
+                [y, to_x].map(|t| to_vec::<f32>(&t).unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+            };
+            assert_eq!(run(Prepared::default()), run(Prepared::kept()));
+        }
+    }
+
+    #[test]
     fn an_empty_batch_has_an_empty_result() {
         for (groups, stride, kernel) in [(1, 1, 1), (1, 1, 3), (1, 2, 3), (8, 1, 3)] {
             let conv = Conv2d { groups, stride, padding: Padding::Same, ..Conv2d::default() };
