@@ -38,7 +38,7 @@ struct Node {
 
 impl Node {
     fn new(name: String, op: Op, inputs: Vec<usize>) -> Self {
-        Self { name, op, inputs, shape: Vec::new(), prepared: Arc::new(Prepared::kept()), numbers: Numbers::default() }
+        Self { name, op, inputs, shape: Vec::new(), prepared: Arc::default(), numbers: Numbers::default() }
     }
 
     fn run(&self, inputs: &[&Tensor]) -> candle_core::Result<Tensor> {
@@ -141,6 +141,8 @@ impl GraphBuilder {
             // What no later node takes is dropped: a large picture's layers do not all fit.
             values.retain(|j, _| self.nodes[i + 1..].iter().any(|n| n.inputs.contains(j)));
         }
+        // Not before: one picture has few positions, and would leave forms that larger batches do not use.
+        self.nodes.iter_mut().filter_map(|n| Arc::get_mut(&mut n.prepared)).for_each(|p| p.kept = true);
         let digest = self.digest(name)?;
         let largest = self.nodes.iter().map(|n| n.shape.iter().product::<usize>()).max().unwrap_or(1);
         let share = SHARE / largest.max(1);
