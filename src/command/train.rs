@@ -9,10 +9,10 @@ use crate::dataset;
 use crate::error::Error;
 use crate::model::train::{Checkpoint, Curve, Epoch, Event, TrainOptions, Trained, Training, train, train_head};
 use crate::model::zoo;
-use crate::report::Trace;
 use crate::report::figure::by_epoch;
 use crate::seed::Seed;
 use crate::stage::progress::Progress;
+use crate::stage::training::panels;
 use crate::store::digest::DigestBuilder;
 use crate::store::file::{to_json, write_atomic};
 use crate::study::Study;
@@ -64,20 +64,6 @@ pub fn run(args: &StudyArgs, out: &mut dyn Write) -> Result<()> {
 /// What the weights file does not say of the network: the side of its input, and the names of its classes.
 fn card(model: &str, trained: &Trained) -> String {
     format!("size = {}\nlabels = \"{model}.classes.txt\"\n", trained.size)
-}
-
-/// The curve's numbers by epoch.
-fn panels(curve: &Curve) -> Vec<Trace> {
-    let panel = |label: &str, of: fn(&Epoch) -> f64| Trace {
-        label: label.to_owned(),
-        values: curve.epochs.iter().map(|epoch| of(epoch) as f32).collect(),
-    };
-    vec![
-        panel("loss", |e| e.loss),
-        panel("held-out loss", |e| e.held_out_loss),
-        panel("held-out accuracy", |e| e.accuracy),
-        panel("learning rate", |e| e.learning_rate),
-    ]
 }
 
 /// Of everything a training depends on.

@@ -3,15 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use serde::Serialize;
 
 use super::card::Card;
 use super::graph::Graph;
 use super::head::Head;
 use super::hub;
 use super::onnx;
+use super::train::Curve;
 use super::weights::{self, Weights};
 use super::zoo;
 use crate::error::{Error, Result};
+use crate::store::digest::Digest;
 
 /// Everything a network is built from.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +38,24 @@ pub fn is_onnx(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"))
 }
 
+/// A file a network was built from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceFile {
+    /// The study key that names it.
+    pub key: &'static str,
+    /// What stands there.
+    pub given: String,
+    /// The file's own name: of a folder or an index, one of several.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// blake3 of its bytes.
+    pub digest: Digest,
+    /// The commit it is of, where it comes from the hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
 impl Recipe {
     /// Builds the network. A model card beside its file (see [`Card::beside`]) says how pictures become its input.
     ///
@@ -49,6 +70,55 @@ impl Recipe {
             Card::of_labels(labels)?.apply(&mut graph)?;
         }
         Ok(graph)
+    }
+
+    /// The files it is built from, with their digests: what a run's manifest says of them.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn files(&self) -> Result<Vec<SourceFile>> {
+        let onnx = is_onnx(&self.name).then(|| PathBuf::from(&self.name));
+        let named = [
+            ("model.name", &onnx),
+            ("model.weights", &self.weights),
+            ("model.head", &self.head),
+            ("model.labels", &self.labels),
+        ];
+        let mut files = Vec::new();
+        for (key, given) in named.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
+            let local = hub::local(given)?;
+            let all = if key == "model.weights" { weights::files(&local)? } else { vec![local.to_path_buf()] };
+            for path in all {
+                files.push(SourceFile {
+                    key,
+                    given: given.display().to_string(),
+                    name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                    bytes: std::fs::metadata(&path).map_err(Error::io("read", &path))?.len(),
+                    digest: Digest::of_file(&path)?,
+                    commit: hub::is_address(given).then(|| hub::commit_of(&path)).flatten(),
+                });
+            }
+        }
+        Ok(files)
+    }
+
+    /// The course of the training that made the head, or else the weights, where `cavern train` left it beside them or
+    /// cavern brings it along.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn curve(&self) -> Result<Option<Curve>> {
+        let Some(path) = self.head.as_ref().or(self.weights.as_ref()) else { return zoo::curve(&self.name) };
+        let path = path.with_extension("curve.json");
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let curve = serde_json::from_slice(&text).map_err(|e| {
+            let hint = "train again, or move it away: it is only shown in the report";
+            Error::file(&path, format!("is no learning curve of `cavern train`: {e}"), hint)
+        });
+        curve.map(Some)
     }
 
     fn onnx(&self, device: &Device) -> Result<Graph> {
@@ -111,5 +181,49 @@ mod tests {
         assert_eq!(recipe.build(&Device::Cpu).unwrap().classes(), ["cat", "dog", "road"]);
         std::fs::write(&labels, "cat\ndog\n").unwrap();
         assert!(recipe.build(&Device::Cpu).unwrap_err().to_string().contains("labels.txt"));
+    }
+
+    #[test]
+    fn the_manifest_names_every_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, text) in [("a.safetensors", "a"), ("b.safetensors", "bb"), ("labels.txt", "cat")] {
+            std::fs::write(at(name), text).unwrap();
+        }
+        let index = r#"{"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}"#;
+        std::fs::write(at("model.safetensors.index.json"), index).unwrap();
+        let recipe = Recipe {
+            name: "resnet8".into(),
+            weights: Some(dir.path().to_path_buf()),
+            labels: Some(at("labels.txt")),
+            ..Recipe::default()
+        };
+        let files = recipe.files().unwrap();
+        let said: Vec<(&str, &str, u64)> = files.iter().map(|f| (f.key, f.name.as_str(), f.bytes)).collect();
+        let wanted = [
+            ("model.weights", "model.safetensors.index.json", index.len() as u64),
+            ("model.weights", "a.safetensors", 1),
+            ("model.weights", "b.safetensors", 2),
+            ("model.labels", "labels.txt", 3),
+        ];
+        assert_eq!(said, wanted);
+        assert_eq!(files[1].digest, Digest::of(b"a"));
+        assert!(files.iter().all(|f| f.commit.is_none()));
+        let embedded = Recipe { name: "elements_cnn".into(), ..Recipe::default() };
+        assert_eq!(embedded.files().unwrap(), []);
+    }
+
+    #[test]
+    fn the_course_of_a_training_lies_beside_its_weights() {
+        let dir = tempfile::tempdir().unwrap();
+        let weights = Some(dir.path().join("resnet8.safetensors"));
+        let recipe = Recipe { name: "resnet8".into(), weights, ..Recipe::default() };
+        assert_eq!(recipe.curve().unwrap(), None);
+        let curve = Recipe { name: "elements_cnn".into(), ..Recipe::default() }.curve().unwrap().unwrap();
+        let path = dir.path().join("resnet8.curve.json");
+        std::fs::write(&path, crate::store::file::to_json(&curve).unwrap()).unwrap();
+        assert_eq!(recipe.curve().unwrap().unwrap(), curve);
+        std::fs::write(&path, "{").unwrap();
+        assert!(recipe.curve().unwrap_err().to_string().contains("resnet8.curve.json"));
     }
 }

@@ -274,6 +274,14 @@ fn cosines() -> Vec<CosineMatrix> {
     LAYERS.iter().flat_map(|l| CONCEPTS.iter().map(|c| matrix(l, c))).collect()
 }
 
+fn training() -> Vec<Trace> {
+    let panel = |label: &str, end: f32| Trace {
+        label: label.to_owned(),
+        values: (1..=6).map(|epoch| end + 0.8 / epoch as f32).collect(),
+    };
+    vec![panel("loss", 0.01), panel("held-out loss", 0.02)]
+}
+
 fn traces() -> Vec<Trace> {
     let values = |k: f32| (0..512).map(|i| k * (1.0 - (-(i as f32) / 90.0).exp())).collect();
     [
@@ -343,6 +351,7 @@ pub(super) fn page(rows: &[MetricRow]) -> Page<'_> {
         renderings: renderings(),
         cosines: cosines(),
         traces: traces(),
+        training: training(),
         skipped: vec![
             fact("images/000412.png", "truncated PNG"),
             fact("masks/000533.png", "mask is 128 x 64, picture 128 x 128"),

@@ -41,6 +41,7 @@ struct Context<'a> {
     scatters: Vec<&'a str>,
     cosines: Vec<&'a str>,
     traces: Vec<&'a str>,
+    training: Vec<&'a str>,
     fp_cosines: Vec<metrics::FpCosine>,
     layers: Vec<metrics::LayerTable>,
     overlays: Vec<pictures::Layer>,
@@ -75,6 +76,7 @@ pub fn html(page: &Page<'_>, figures: &[(String, String)]) -> Result<String> {
         scatters: drawings(figures, "scatter"),
         cosines: drawings(figures, "cosine"),
         traces: drawings(figures, "trace"),
+        training: drawings(figures, "training"),
         fp_cosines: metrics::fp_cosines(rows),
         layers: metrics::layer_tables(rows, &page.refusals),
         overlays: pictures::overlays(&page.overlays),
@@ -168,7 +170,7 @@ mod tests {
         page.overlays.iter_mut().for_each(|o| (o.sample, o.layer) = (evil.to_owned(), evil.to_owned()));
         page.renderings.iter_mut().for_each(|r| r.note = Some(evil.to_owned()));
         page.cosines.iter_mut().for_each(|m| m.concept = evil.to_owned());
-        page.traces.iter_mut().for_each(|t| t.label = evil.to_owned());
+        page.traces.iter_mut().chain(&mut page.training).for_each(|t| t.label = evil.to_owned());
         let text = render(&page);
         assert!(!text.contains("<script>alert"));
         assert!(text.contains("&lt;script&gt;alert"));
@@ -188,6 +190,7 @@ mod tests {
             renderings: vec![],
             cosines: vec![],
             traces: vec![],
+            training: vec![],
             skipped: vec![],
             notes: vec![],
         };

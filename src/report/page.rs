@@ -29,6 +29,8 @@ pub struct Page<'a> {
     pub cosines: Vec<CosineMatrix>,
     /// The objective of activation maximisation, step by step.
     pub traces: Vec<Trace>,
+    /// The course of the network's training by epoch, where it is known.
+    pub training: Vec<Trace>,
     /// Files that were left out, with the reason.
     pub skipped: Vec<(String, String)>,
     /// Remarks that a reader must see before the numbers.

@@ -3,11 +3,13 @@
 use serde_json::json;
 
 use super::maximise::Role;
-use super::{Context, Progress, fit, fitted, maximise, overlays, score};
+use super::{Context, Progress, fit, fitted, maximise, overlays, score, training};
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::Result;
 use crate::metric::direction::cosine;
+use crate::model::recipe::SourceFile;
+use crate::model::train::Curve;
 use crate::probe::{Cav, Variant};
 use crate::report::{self, ConceptCount, CosineMatrix, MetricRow, Page, Refusal, RenderingFigure, SampleRow, Trace};
 use crate::store::file::{to_json, write_atomic};
@@ -95,12 +97,18 @@ fn manifest(context: &Context) -> Result<serde_json::Value> {
         "study_digest": context.study.digest()?,
         "samples_digest": context.samples_digest()?,
         "model_digest": context.graph.as_ref().map(|g| g.digest().clone()),
+        "model_files": model_files(context)?,
         "preprocess": context.preprocess(),
         "device": if context.device.is_cpu() { "cpu" } else { "cuda" },
         "layers": context.layers.iter().map(|l| json!({ "name": l.name, "shape": l.shape })).collect::<Vec<_>>(),
         "samples": counts(context),
         "skipped": skipped,
     }))
+}
+
+/// The files the network was built from.
+fn model_files(context: &Context) -> Result<Vec<SourceFile>> {
+    if context.graph.is_some() { context.study.model.recipe().files() } else { Ok(Vec::new()) }
 }
 
 /// How many samples of each part have, lack, or may have each concept.
@@ -126,11 +134,12 @@ fn counts(context: &Context) -> Vec<ConceptCount> {
 
 fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
     let renderings = maximise::get(context)?;
+    let curve = if context.graph.is_some() { context.study.model.recipe().curve()? } else { None };
     let skipped = context.dataset.skipped().iter().map(|s| (s.path.display().to_string(), s.reason.clone()));
     Ok(Page {
         title: &context.study.name,
         about: &context.study.about,
-        facts: facts(context),
+        facts: facts(context, curve.as_ref()),
         study_text: toml::to_string_pretty(&context.study).unwrap_or_default(),
         counts: counts(context),
         refusals: refusals(context, gathered),
@@ -139,19 +148,20 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
         traces: renderings.iter().map(|(r, _)| Trace { label: label(context, r), values: r.trace.clone() }).collect(),
         renderings: renderings.into_iter().map(|(r, png)| figure(context, gathered, &r, png)).collect(),
         cosines: cosines(context, gathered),
+        training: curve.as_ref().map(training::panels).unwrap_or_default(),
         skipped: skipped.collect(),
         notes: vec![MAP_NOTE.to_owned()],
     })
 }
 
-fn facts(context: &Context) -> Vec<(String, String)> {
+fn facts(context: &Context, curve: Option<&Curve>) -> Vec<(String, String)> {
     let count = |part: Part| context.part(part).len();
     let weights = context.graph.as_ref().map_or("imported activations", |g| g.digest().short());
     let precision = context.graph.as_ref().map_or("as imported", |_| context.study.activation.precision.name());
     let layers = context.layers.iter().map(|l| format!("{} {:?}", l.name, l.shape)).collect::<Vec<_>>();
     let test = context.part(Part::Test);
     let blocks: std::collections::BTreeSet<usize> = test.iter().map(|s| context.split.block[*s]).collect();
-    [
+    let mut facts = vec![
         ("Model", format!("{} (weights {weights})", context.study.model.name)),
         ("Layers", layers.join(", ")),
         ("Precision", precision.to_owned()),
@@ -171,9 +181,11 @@ fn facts(context: &Context) -> Vec<(String, String)> {
         ("Seed", context.study.seed.to_string()),
         ("Intervals", format!("95 %, bootstrap of blocks, {} resamples", context.study.score.bootstrap)),
         ("cavern", env!("CARGO_PKG_VERSION").to_owned()),
-    ]
-    .map(|(k, v)| (k.to_owned(), v))
-    .to_vec()
+    ];
+    if let Some(summary) = curve.and_then(training::summary) {
+        facts.insert(1, ("Training", summary));
+    }
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn refusals(context: &Context, gathered: &Gathered) -> Vec<Refusal> {

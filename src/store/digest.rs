@@ -1,6 +1,10 @@
 //! Digests that name artifacts by what they were made from.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// A blake3 digest, printed as hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -11,6 +15,17 @@ impl Digest {
     /// The digest of raw bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(blake3::hash(bytes).to_hex().to_string())
+    }
+
+    /// The digest of a file's bytes.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+        hasher.update_reader(file).map_err(Error::io("read", path))?;
+        Ok(Self(hasher.finalize().to_hex().to_string()))
     }
 
     /// The 64 hexadecimal digits.
@@ -54,9 +69,8 @@ impl DigestBuilder {
     ///
     /// # Errors
     /// When the value cannot be written as JSON.
-    pub fn json(self, name: &str, value: &impl Serialize) -> crate::error::Result<Self> {
-        let text = serde_json::to_vec(value)
-            .map_err(|e| crate::error::Error::Failure(format!("cannot describe {name}: {e}")))?;
+    pub fn json(self, name: &str, value: &impl Serialize) -> Result<Self> {
+        let text = serde_json::to_vec(value).map_err(|e| Error::Failure(format!("cannot describe {name}: {e}")))?;
         Ok(self.field(name, text))
     }
 
@@ -64,7 +78,7 @@ impl DigestBuilder {
     ///
     /// # Errors
     /// Never; it spares the caller a wrapping.
-    pub fn finish_ok(self) -> crate::error::Result<Digest> {
+    pub fn finish_ok(self) -> Result<Digest> {
         Ok(self.finish())
     }
 

@@ -18,24 +18,32 @@ SAMPLES = 1500
 LAYERS = {
     "open_nsfw": ["/Relu_9_output_0", "/Relu_48_output_0", "4195"],
     "vit_s_focus": ["/backbone/encoder/layer.5/Add_1_output_0", "/backbone/layernorm/Add_1_output_0", "output_importance"],
+    # At the size of its position embeddings, so that no rule of resampling them counts: DINOv2's is another.
+    "vit_s_focus@518": ["/backbone/encoder/layer.5/Add_1_output_0", "/backbone/layernorm/Add_1_output_0"],
 }
 
 
-def scene():
-    i = np.arange(3 * 224 * 224)
-    return np.sin(0.37 * (i % 1013) + 0.0001 * i).astype(np.float32).reshape(1, 3, 224, 224)
+def scene(size):
+    i = np.arange(3 * size * size)
+    return np.sin(0.37 * (i % 1013) + 0.0001 * i).astype(np.float32).reshape(1, 3, size, size)
 
 
 def main(assets):
     kept = {"samples": np.array([SAMPLES])}
     for name, layers in LAYERS.items():
-        (path,) = glob.glob(os.path.join(assets, "*", "**", f"{name}.onnx"), recursive=True)
+        file, _, size = name.partition("@")
+        (path,) = glob.glob(os.path.join(assets, "*", "**", f"{file}.onnx"), recursive=True)
         model = onnx.load(path)
         known = {o.name for o in model.graph.output}
         model.graph.output.extend(onnx.ValueInfoProto(name=layer) for layer in layers if layer not in known)
+        if size:
+            for side in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+                side.dim_value = int(size)
+            del model.graph.value_info[:]
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         last = session.get_inputs()[0].shape[-1] == 3
-        x = np.ascontiguousarray(scene().transpose(0, 2, 3, 1)) if last else scene()
+        x = scene(int(size or 224))
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if last else x
         for layer, y in zip(layers, session.run(layers, {session.get_inputs()[0].name: x})):
             y = y.transpose(0, 3, 1, 2) if last and y.ndim == 4 else y
             values = y.ravel()

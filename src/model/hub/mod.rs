@@ -64,6 +64,12 @@ pub fn local(path: &Path) -> Result<Cow<'_, Path>> {
     resolve(&Address::parse(path)?, &Settings::of(&environment)?, fetch).map(Cow::Owned)
 }
 
+/// The commit a file in the cache is of.
+pub(super) fn commit_of(path: &Path) -> Option<String> {
+    let mut parts = path.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    parts.find(|part| part == "snapshots").and_then(|_| parts.next()).filter(|commit| cache::is_commit(commit))
+}
+
 fn resolve(
     address: &Address,
     settings: &Settings,
@@ -110,6 +116,14 @@ mod of_environment {
             let found = Settings::of(&|name| (name == "HF_HUB_OFFLINE").then(|| value.to_owned())).unwrap();
             assert_eq!(found.offline, offline, "{value}");
         }
+    }
+
+    #[test]
+    fn the_commit_stands_in_the_path() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let path = format!("/c/models--o--r/snapshots/{commit}/onnx/model.safetensors");
+        assert_eq!(commit_of(Path::new(&path)).as_deref(), Some(commit));
+        assert_eq!(commit_of(Path::new("/c/snapshots/x/model.safetensors")), None);
     }
 
     #[test]

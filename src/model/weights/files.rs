@@ -27,6 +27,16 @@ pub(super) fn read(path: &Path) -> Result<Vec<Table>> {
     tables(&file).map_err(|(problem, hint)| Error::file(&path, problem, hint))
 }
 
+/// The files that [`read`] would read.
+///
+/// # Errors
+/// When a folder or an index does not say.
+pub(in crate::model) fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    let path = if path.is_dir() { inside(path)? } else { path.to_path_buf() };
+    let shards = if path.to_string_lossy().ends_with(".index.json") { shards(&path)? } else { Vec::new() };
+    Ok([vec![path], shards].concat())
+}
+
 /// The weights of a folder: by the usual names, or the only file of its kind.
 fn inside(folder: &Path) -> Result<PathBuf> {
     if let Some(found) = USUAL_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file()) {

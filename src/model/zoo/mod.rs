@@ -28,6 +28,7 @@ use candle_core::{DType, Device, Tensor};
 use super::card::Card;
 use super::graph::Graph;
 use super::hub;
+use super::train::Curve;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
@@ -45,6 +46,15 @@ pub use table::{MODELS, ModelInfo, Outputs};
 pub fn info(name: &str) -> Result<&'static ModelInfo> {
     let found = MODELS.iter().find(|m| m.name == name);
     found.ok_or_else(|| Error::unknown("model", name, MODELS.iter().map(|m| m.name)))
+}
+
+/// The course of the training of the weights that cavern brings along.
+///
+/// # Errors
+/// When there is no such network, or the text is damaged.
+pub fn curve(name: &str) -> Result<Option<Curve>> {
+    let curve = info(name).ok().and_then(|info| info.curve).map(serde_json::from_str).transpose();
+    curve.map_err(|e| Error::Failure(format!("the learning curve of {name}: {e}")))
 }
 
 /// Builds a network with weights from a file, or with those cavern brings along where no file is given. A model card beside

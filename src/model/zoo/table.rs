@@ -31,6 +31,8 @@ pub struct ModelInfo {
     pub outputs: Outputs,
     pub(super) assemble: fn(&Plan) -> Result<Graph>,
     pub(super) bytes: Option<&'static [u8]>,
+    /// The course of the embedded weights' training, as `cavern train` writes it.
+    pub(super) curve: Option<&'static str>,
 }
 
 const TRAINED_ON_ELEMENTS: ModelInfo = ModelInfo {
@@ -41,12 +43,13 @@ const TRAINED_ON_ELEMENTS: ModelInfo = ModelInfo {
     outputs: Outputs::Independent,
     assemble: elements_cnn::assemble,
     bytes: Some(include_bytes!("../../../datasets/elements_cnn.safetensors")),
+    curve: Some(include_str!("../../../datasets/elements_cnn.curve.json")),
 };
 
 /// A classifier of pictures of 224 pixels whose weights come from a file.
 const fn file(name: &'static str, about: &'static str, assemble: fn(&Plan) -> Result<Graph>) -> ModelInfo {
     let (input, outputs) = ([3, 224, 224], Outputs::Exclusive);
-    ModelInfo { name, about, embedded: false, input, outputs, assemble, bytes: None }
+    ModelInfo { name, about, embedded: false, input, outputs, assemble, bytes: None, curve: None }
 }
 
 /// The same of another input.

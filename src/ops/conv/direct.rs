@@ -103,3 +103,48 @@ impl<T: Real> Kernel for Write<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+    use proptest::prelude::*;
+
+    use super::super::forward::{Weights, products};
+    use super::super::{Conv2d, Padding};
+    use super::*;
+    use crate::ops::check::random;
+    use crate::ops::{Activation, to_vec, written};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn the_sums_are_those_of_the_products_to_the_byte(
+            batch in 1usize..8, groups in 1usize..3, channels in 1usize..5, out in 1usize..11,
+            kernel in (1usize..6, 1usize..6), size in (6usize..15, 6usize..15), stride in 1usize..4, dilation in 1usize..3,
+            pad in (0usize..4, 0usize..4, 0usize..4, 0usize..4), residual: bool, masked: bool,
+        ) {
+            let padding = Padding::Explicit([pad.0, pad.1, pad.2, pad.3]);
+            let conv = Conv2d { groups, stride, dilation, padding, ..Conv2d::default() };
+            let x = [batch, groups * channels, size.0, size.1];
+            let Ok(g) = conv.geometry(&x, &[groups * out, channels, kernel.0, kernel.1]) else { return Ok(()) };
+            let draw = |shape: &[usize], seed| to_vec::<f32>(&random(shape, seed).to_dtype(DType::F32).unwrap()).unwrap();
+            let (x, seen, w) = (draw(&x, 1), draw(&x, 2), draw(&[groups * out, g.depth()], 3));
+            let (b, r) = (draw(&[groups * out], 4), draw(&g.shape(), 5));
+            let mask = masked.then_some((&seen[..], Activation::Relu));
+            let source = Source { values: &x[..], mask };
+            let residual = residual.then_some(&r[..]);
+            let finish = Finish { bias: Some(&b[..]), residual, activation: Activation::Relu };
+            let len = g.shape().iter().product();
+            let straight = written(len, |y| {
+                convolve(&g, source, &w, &finish, y);
+                Ok(())
+            });
+            let usual = written(len, |y| {
+                products(&g, source, Weights::Rows(&w), &finish, y);
+                Ok(())
+            });
+            let bits = |values: Vec<f32>| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(bits(straight.unwrap()), bits(usual.unwrap()));
+        }
+    }
+}

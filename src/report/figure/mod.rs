@@ -13,7 +13,8 @@ use crate::error::Result;
 
 /// Draws all figures the page has numbers for, as file name and SVG text, always in the same order.
 ///
-/// `bars.svg`; `scatter-1.svg`, `scatter-2.svg`, … and `cosine-1.svg`, …, one a layer in natural order; `trace.svg`.
+/// `bars.svg`; `scatter-1.svg`, `scatter-2.svg`, … and `cosine-1.svg`, …, one a layer in natural order; `trace.svg`,
+/// `training.svg`.
 ///
 /// # Errors
 /// When a figure cannot be drawn.
@@ -36,6 +37,9 @@ pub fn figures(page: &Page<'_>) -> Result<Vec<(String, String)>> {
     }
     if let Some(svg) = trace::draw(&page.traces, trace::Axis { unit: "step", first: 0 })? {
         all.push(("trace.svg".to_owned(), svg));
+    }
+    if let Some(svg) = by_epoch(&page.training)? {
+        all.push(("training.svg".to_owned(), svg));
     }
     Ok(all)
 }
