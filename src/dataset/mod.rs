@@ -1,6 +1,8 @@
 //! What is looked at: pictures, concept labels, masks, splits and views.
 
+pub mod annotated;
 pub mod camvid;
+pub mod coco;
 pub mod decode;
 pub mod elements;
 pub mod folder;
@@ -38,6 +40,7 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
     match spec.format {
         Format::Elements => Ok(Box::new(elements::open(spec, seed)?)),
         Format::Camvid => Ok(Box::new(camvid::open(spec, root(spec)?)?)),
+        Format::Coco => Ok(Box::new(coco::open(spec, root(spec)?)?)),
         Format::Folder => Ok(Box::new(folder::open(spec, root(spec)?)?)),
         Format::Idx => Ok(Box::new(idx::open(spec, root(spec)?)?)),
         Format::Manifest => Ok(Box::new(manifest::open(spec, root(spec)?)?)),

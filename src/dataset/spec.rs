@@ -20,6 +20,8 @@ pub enum Format {
     Manifest,
     /// CamVid road scenes: `images/{train,val}/*.jpg`, `masks/{train,val}/*.png`.
     Camvid,
+    /// COCO 2017: `annotations/instances_{train,val}2017.json`, `{train,val}2017/*.jpg`.
+    Coco,
     /// Activations made elsewhere, with labels and masks: `.npz` or `.safetensors`.
     Imported,
 }
@@ -98,7 +100,7 @@ impl DatasetSpec {
 
     /// Whether its pictures are files of their own.
     fn has_files(&self) -> bool {
-        matches!(self.format, Format::Folder | Format::Manifest | Format::Camvid)
+        !matches!(self.format, Format::Elements | Format::Idx | Format::Imported)
     }
 
     /// Checks every value, and that every key belongs to the format.
