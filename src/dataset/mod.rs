@@ -1,13 +1,16 @@
 //! What is looked at: pictures, concept labels, masks, splits and views.
 
 pub mod annotated;
+pub mod broden;
 pub mod camvid;
 pub mod coco;
+pub mod csv;
 pub mod decode;
 pub mod elements;
 pub mod folder;
 pub mod idx;
 pub mod imported;
+pub mod label_map;
 pub mod manifest;
 pub mod mask;
 pub mod pictures;
@@ -41,6 +44,7 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
         Format::Elements => Ok(Box::new(elements::open(spec, seed)?)),
         Format::Camvid => Ok(Box::new(camvid::open(spec, root(spec)?)?)),
         Format::Coco => Ok(Box::new(coco::open(spec, root(spec)?)?)),
+        Format::Broden => Ok(Box::new(broden::open(spec, root(spec)?)?)),
         Format::Folder => Ok(Box::new(folder::open(spec, root(spec)?)?)),
         Format::Idx => Ok(Box::new(idx::open(spec, root(spec)?)?)),
         Format::Manifest => Ok(Box::new(manifest::open(spec, root(spec)?)?)),

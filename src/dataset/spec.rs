@@ -22,6 +22,8 @@ pub enum Format {
     Camvid,
     /// COCO 2017: `annotations/instances_{train,val}2017.json`, `{train,val}2017/*.jpg`.
     Coco,
+    /// Broden: `index.csv`, `label.csv`, `images/SOURCE/…`.
+    Broden,
     /// Activations made elsewhere, with labels and masks: `.npz` or `.safetensors`.
     Imported,
 }
