@@ -6,6 +6,7 @@ pub mod camvid;
 pub mod coco;
 pub mod csv;
 pub mod decode;
+pub mod dtd;
 pub mod elements;
 pub mod folder;
 pub mod idx;
@@ -45,6 +46,7 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
         Format::Camvid => Ok(Box::new(camvid::open(spec, root(spec)?)?)),
         Format::Coco => Ok(Box::new(coco::open(spec, root(spec)?)?)),
         Format::Broden => Ok(Box::new(broden::open(spec, root(spec)?)?)),
+        Format::Dtd => Ok(Box::new(dtd::open(spec, root(spec)?)?)),
         Format::Folder => Ok(Box::new(folder::open(spec, root(spec)?)?)),
         Format::Idx => Ok(Box::new(idx::open(spec, root(spec)?)?)),
         Format::Manifest => Ok(Box::new(manifest::open(spec, root(spec)?)?)),

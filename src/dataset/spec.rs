@@ -24,6 +24,8 @@ pub enum Format {
     Coco,
     /// Broden: `index.csv`, `label.csv`, `images/SOURCE/…`.
     Broden,
+    /// Describable Textures: `labels/labels_joint_anno.txt`, `images/CLASS/*.jpg`.
+    Dtd,
     /// Activations made elsewhere, with labels and masks: `.npz` or `.safetensors`.
     Imported,
 }
