@@ -9,6 +9,7 @@ pub mod decode;
 pub mod dtd;
 pub mod elements;
 pub mod folder;
+pub mod funnybirds;
 pub mod idx;
 pub mod imported;
 pub mod label_map;
@@ -47,6 +48,7 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
         Format::Coco => Ok(Box::new(coco::open(spec, root(spec)?)?)),
         Format::Broden => Ok(Box::new(broden::open(spec, root(spec)?)?)),
         Format::Dtd => Ok(Box::new(dtd::open(spec, root(spec)?)?)),
+        Format::FunnyBirds => Ok(Box::new(funnybirds::open(spec, root(spec)?)?)),
         Format::Folder => Ok(Box::new(folder::open(spec, root(spec)?)?)),
         Format::Idx => Ok(Box::new(idx::open(spec, root(spec)?)?)),
         Format::Manifest => Ok(Box::new(manifest::open(spec, root(spec)?)?)),

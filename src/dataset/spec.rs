@@ -26,6 +26,8 @@ pub enum Format {
     Broden,
     /// Describable Textures: `labels/labels_joint_anno.txt`, `images/CLASS/*.jpg`.
     Dtd,
+    /// FunnyBirds: `dataset_{train,test}.json`, pictures and maps of their parts.
+    FunnyBirds,
     /// Activations made elsewhere, with labels and masks: `.npz` or `.safetensors`.
     Imported,
 }
