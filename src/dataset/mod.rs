@@ -1,5 +1,6 @@
 //! What is looked at: pictures, concept labels, masks, splits and views.
 
+pub mod advice;
 pub mod annotated;
 pub mod broden;
 pub mod camvid;
