@@ -1,5 +1,6 @@
 //! What is looked at: pictures, concept labels, masks, splits and views.
 
+pub mod ade20k;
 pub mod advice;
 pub mod annotated;
 pub mod broden;
@@ -50,6 +51,7 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
         Format::Broden => Ok(Box::new(broden::open(spec, root(spec)?)?)),
         Format::Dtd => Ok(Box::new(dtd::open(spec, root(spec)?)?)),
         Format::FunnyBirds => Ok(Box::new(funnybirds::open(spec, root(spec)?)?)),
+        Format::Ade20k => Ok(Box::new(ade20k::open(spec, root(spec)?)?)),
         Format::Folder => Ok(Box::new(folder::open(spec, root(spec)?)?)),
         Format::Idx => Ok(Box::new(idx::open(spec, root(spec)?)?)),
         Format::Manifest => Ok(Box::new(manifest::open(spec, root(spec)?)?)),

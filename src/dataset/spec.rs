@@ -28,6 +28,8 @@ pub enum Format {
     Dtd,
     /// FunnyBirds: `dataset_{train,test}.json`, pictures and maps of their parts.
     FunnyBirds,
+    /// ADE20K of 2016: `images/…/NAME.jpg`, `NAME_seg.png`, `NAME_parts_1.png`, with `objects.json`.
+    Ade20k,
     /// Activations made elsewhere, with labels and masks: `.npz` or `.safetensors`.
     Imported,
 }
