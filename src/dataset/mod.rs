@@ -17,6 +17,7 @@ pub mod imported;
 pub mod label_map;
 pub mod manifest;
 pub mod mask;
+pub mod pascal_part;
 pub mod pictures;
 pub mod preprocess;
 pub mod resample;
@@ -52,6 +53,7 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
         Format::Dtd => Ok(Box::new(dtd::open(spec, root(spec)?)?)),
         Format::FunnyBirds => Ok(Box::new(funnybirds::open(spec, root(spec)?)?)),
         Format::Ade20k => Ok(Box::new(ade20k::open(spec, root(spec)?)?)),
+        Format::PascalPart => Ok(Box::new(pascal_part::open(spec, root(spec)?)?)),
         Format::Folder => Ok(Box::new(folder::open(spec, root(spec)?)?)),
         Format::Idx => Ok(Box::new(idx::open(spec, root(spec)?)?)),
         Format::Manifest => Ok(Box::new(manifest::open(spec, root(spec)?)?)),

@@ -30,6 +30,8 @@ pub enum Format {
     FunnyBirds,
     /// ADE20K of 2016: `images/…/NAME.jpg`, `NAME_seg.png`, `NAME_parts_1.png`, with `objects.json`.
     Ade20k,
+    /// PASCAL-Part, converted: `JPEGImages/ID.jpg`, `annotations/ID.json` and `ID_LAYER.png`.
+    PascalPart,
     /// Activations made elsewhere, with labels and masks: `.npz` or `.safetensors`.
     Imported,
 }
