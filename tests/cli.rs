@@ -186,8 +186,10 @@ fn folders(dir: &Path) -> String {
             image::RgbImage::from_fn(3, 3, colour).save(path).unwrap();
         }
     }
-    let head =
-        format!("version = 1\nname = \"folders\"\n[dataset]\nformat = \"folder\"\nroot = '{}'\n", dir.join("data").display());
+    let head = format!(
+        "version = 1\nname = \"folders\"\n[dataset]\nformat = \"folder\"\nroot = '{}'\n",
+        dir.join("data").display()
+    );
     study(dir, &(head + "[model]\nname = \"elements_cnn\"\nlayers = [\"conv4\"]\n"))
 }
 
