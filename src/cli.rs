@@ -45,6 +45,9 @@ pub enum Command {
     /// Check a study file without running it
     #[command(after_help = "Example: cavern validate probes/camvid.toml --set dataset.root=CamVid")]
     Validate(ValidateArgs),
+    /// Check what a study's data can answer: shortcuts, too few samples, leaks between splits
+    #[command(after_help = "Example: cavern dataset check probes/camvid.toml --set dataset.root=CamVid")]
+    Dataset(DatasetArgs),
     /// List models, a model's layers, or probe kinds
     #[command(
         after_help = "Examples: cavern ls models\n          cavern ls layers efficientnet_lite0 --match 'blocks.*'"
@@ -92,6 +95,37 @@ pub struct ValidateArgs {
     /// Change a key of the study: --set model.weights=PATH
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// What `dataset` takes.
+#[derive(Debug, Clone, Args)]
+pub struct DatasetArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: DatasetWhat,
+}
+
+/// What can be done with a dataset.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DatasetWhat {
+    /// Read a study's labels and split, and say what they cannot answer; no network is run
+    Check(CheckArgs),
+}
+
+/// What `dataset check` takes.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// The study file (TOML)
+    pub study: PathBuf,
+    /// Change a key of the study: --set dataset.root=PATH
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
 }
 
 /// What `ls` takes.

@@ -3,6 +3,7 @@
 pub mod stage;
 pub mod validate;
 
+pub mod dataset;
 pub mod inspect;
 pub mod ls;
 pub mod predict;
@@ -29,6 +30,7 @@ pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Report(args) => stage::run(&args, &[Stage::Report], out),
         Command::Train(args) => train::run(&args, out),
         Command::Validate(args) => validate::run(&args, out),
+        Command::Dataset(args) => dataset::run(&args, out),
         Command::Ls(args) => ls::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),
         Command::Predict(args) => predict::run(&args, out),

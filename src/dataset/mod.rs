@@ -1,13 +1,23 @@
 //! What is looked at: pictures, concept labels, masks, splits and views.
 
+pub mod ade20k;
+pub mod advice;
+pub mod annotated;
+pub mod broden;
 pub mod camvid;
+pub mod coco;
+pub mod csv;
 pub mod decode;
+pub mod dtd;
 pub mod elements;
 pub mod folder;
+pub mod funnybirds;
 pub mod idx;
 pub mod imported;
+pub mod label_map;
 pub mod manifest;
 pub mod mask;
+pub mod pascal_part;
 pub mod pictures;
 pub mod preprocess;
 pub mod resample;
@@ -38,6 +48,12 @@ pub fn open(spec: &DatasetSpec, seed: Seed) -> Result<Box<dyn Dataset>> {
     match spec.format {
         Format::Elements => Ok(Box::new(elements::open(spec, seed)?)),
         Format::Camvid => Ok(Box::new(camvid::open(spec, root(spec)?)?)),
+        Format::Coco => Ok(Box::new(coco::open(spec, root(spec)?)?)),
+        Format::Broden => Ok(Box::new(broden::open(spec, root(spec)?)?)),
+        Format::Dtd => Ok(Box::new(dtd::open(spec, root(spec)?)?)),
+        Format::FunnyBirds => Ok(Box::new(funnybirds::open(spec, root(spec)?)?)),
+        Format::Ade20k => Ok(Box::new(ade20k::open(spec, root(spec)?)?)),
+        Format::PascalPart => Ok(Box::new(pascal_part::open(spec, root(spec)?)?)),
         Format::Folder => Ok(Box::new(folder::open(spec, root(spec)?)?)),
         Format::Idx => Ok(Box::new(idx::open(spec, root(spec)?)?)),
         Format::Manifest => Ok(Box::new(manifest::open(spec, root(spec)?)?)),

@@ -136,6 +136,19 @@ impl Pictures {
         Self { samples, places, ..self }
     }
 
+    /// Takes back that a sample lacks a concept wherever `doubt(sample, concept)`: it is unknown there.
+    #[must_use]
+    pub fn doubted(mut self, doubt: impl Fn(&Sample, usize) -> bool) -> Self {
+        for sample in &mut self.samples {
+            for c in 0..sample.presence.len() {
+                if sample.presence[c] == Presence::Absent && doubt(sample, c) {
+                    (sample.presence[c], sample.coverage[c]) = (Presence::Unknown, f32::NAN);
+                }
+            }
+        }
+        self
+    }
+
     /// The frame and window of a sample.
     pub fn place(&self, sample: usize) -> (&Frame, Window) {
         let (frame, window) = self.places[sample][0];

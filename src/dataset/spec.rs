@@ -20,6 +20,18 @@ pub enum Format {
     Manifest,
     /// CamVid road scenes: `images/{train,val}/*.jpg`, `masks/{train,val}/*.png`.
     Camvid,
+    /// COCO 2017: `annotations/instances_{train,val}2017.json`, `{train,val}2017/*.jpg`.
+    Coco,
+    /// Broden: `index.csv`, `label.csv`, `images/SOURCE/…`.
+    Broden,
+    /// Describable Textures: `labels/labels_joint_anno.txt`, `images/CLASS/*.jpg`.
+    Dtd,
+    /// FunnyBirds: `dataset_{train,test}.json`, pictures and maps of their parts.
+    FunnyBirds,
+    /// ADE20K of 2016: `images/…/NAME.jpg`, `NAME_seg.png`, `NAME_parts_1.png`, with `objects.json`.
+    Ade20k,
+    /// PASCAL-Part, converted: `JPEGImages/ID.jpg`, `annotations/ID.json` and `ID_LAYER.png`.
+    PascalPart,
     /// Activations made elsewhere, with labels and masks: `.npz` or `.safetensors`.
     Imported,
 }
@@ -98,7 +110,7 @@ impl DatasetSpec {
 
     /// Whether its pictures are files of their own.
     fn has_files(&self) -> bool {
-        matches!(self.format, Format::Folder | Format::Manifest | Format::Camvid)
+        !matches!(self.format, Format::Elements | Format::Idx | Format::Imported)
     }
 
     /// Checks every value, and that every key belongs to the format.
