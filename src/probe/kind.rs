@@ -30,7 +30,7 @@ pub trait ProbeKind: Sync {
 pub type Earlier = BTreeMap<String, Solution>;
 
 /// Every kind, in the order they are fitted.
-pub const KINDS: [&dyn ProbeKind; 7] = [
+pub const KINDS: &[&dyn ProbeKind] = &[
     &classifier::Classifier,
     &pattern::Pattern,
     &false_positive::FalsePositive,
