@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::task::{Outcome, Solution, Task};
-use super::{classifier, cured, false_positive, null, pattern, segmentation};
+use super::{classifier, cured, false_positive, null, pattern, ridge, segmentation};
 use crate::error::Result;
 
 /// A way of turning labelled activations into a direction.
@@ -32,6 +32,7 @@ pub type Earlier = BTreeMap<String, Solution>;
 /// Every kind, in the order they are fitted.
 pub const KINDS: &[&dyn ProbeKind] = &[
     &classifier::Classifier,
+    &ridge::Ridge,
     &pattern::Pattern,
     &false_positive::FalsePositive,
     &cured::Cured,

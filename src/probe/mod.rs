@@ -17,8 +17,12 @@ pub mod cured;
 pub mod false_positive;
 pub mod null;
 pub mod pattern;
+pub mod ridge;
 pub mod score;
 pub mod segmentation;
+
+#[cfg(test)]
+mod fixture;
 
 pub use cav::{Cav, Fit, Variant};
 pub use kind::{KINDS, ProbeKind};

@@ -212,6 +212,7 @@ pub const PROBES: &[ProbeInfo] = &[
         "The classifier fitted on shuffled labels: what fitting noise gives.",
         true,
     ),
+    probe("ridge", "Ridge", "ridge", "Least squares of the label on the activation.", false),
 ];
 
 /// The entry of a metric, or none for a name that is not in the table.
