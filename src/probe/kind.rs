@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::task::{Outcome, Solution, Task};
-use super::{classifier, cured, false_positive, null, pattern, ridge, segmentation};
+use super::{classifier, cured, false_positive, null, pattern, ridge, segmentation, svm};
 use crate::error::Result;
 
 /// A way of turning labelled activations into a direction.
@@ -33,6 +33,7 @@ pub type Earlier = BTreeMap<String, Solution>;
 pub const KINDS: &[&dyn ProbeKind] = &[
     &classifier::Classifier,
     &ridge::Ridge,
+    &svm::Svm,
     &pattern::Pattern,
     &false_positive::FalsePositive,
     &cured::Cured,

@@ -20,6 +20,7 @@ pub mod pattern;
 pub mod ridge;
 pub mod score;
 pub mod segmentation;
+pub mod svm;
 
 #[cfg(test)]
 mod fixture;

@@ -213,6 +213,7 @@ pub const PROBES: &[ProbeInfo] = &[
         true,
     ),
     probe("ridge", "Ridge", "ridge", "Least squares of the label on the activation.", false),
+    probe("svm", "SVM", "SVM", "A linear support vector machine with the squared hinge loss.", false),
 ];
 
 /// The entry of a metric, or none for a name that is not in the table.
