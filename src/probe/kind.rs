@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::task::{Outcome, Solution, Task};
-use super::{classifier, cured, false_positive, null, pattern, ridge, segmentation, svm};
+use super::{classifier, cured, false_positive, mean_difference, null, pattern, ridge, segmentation, svm};
 use crate::error::Result;
 
 /// A way of turning labelled activations into a direction.
@@ -35,6 +35,8 @@ pub const KINDS: &[&dyn ProbeKind] = &[
     &ridge::Ridge,
     &svm::Svm,
     &pattern::Pattern,
+    &mean_difference::MeanDifference,
+    &mean_difference::FastCav,
     &false_positive::FalsePositive,
     &cured::Cured,
     &segmentation::Segmentation,

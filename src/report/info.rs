@@ -214,6 +214,14 @@ pub const PROBES: &[ProbeInfo] = &[
     ),
     probe("ridge", "Ridge", "ridge", "Least squares of the label on the activation.", false),
     probe("svm", "SVM", "SVM", "A linear support vector machine with the squared hinge loss.", false),
+    probe(
+        "mean_difference",
+        "Mean difference",
+        "mean diff.",
+        "Difference of the mean activations over the classifier's balanced samples.",
+        false,
+    ),
+    probe("fast_cav", "FastCAV", "FastCAV", "The mean activation with the concept less the mean of all.", false),
 ];
 
 /// The entry of a metric, or none for a name that is not in the table.
