@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::task::{Outcome, Solution, Task};
-use super::{classifier, cured, false_positive, mean_difference, null, pattern, ridge, segmentation, svm};
+use super::{classifier, cured, false_positive, lda, mean_difference, null, pattern, ridge, segmentation, svm};
 use crate::error::Result;
 
 /// A way of turning labelled activations into a direction.
@@ -37,6 +37,7 @@ pub const KINDS: &[&dyn ProbeKind] = &[
     &pattern::Pattern,
     &mean_difference::MeanDifference,
     &mean_difference::FastCav,
+    &lda::Lda,
     &false_positive::FalsePositive,
     &cured::Cured,
     &segmentation::Segmentation,

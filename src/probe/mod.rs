@@ -15,6 +15,7 @@ pub mod weighted;
 pub mod classifier;
 pub mod cured;
 pub mod false_positive;
+pub mod lda;
 pub mod mean_difference;
 pub mod null;
 pub mod pattern;

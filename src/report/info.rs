@@ -222,6 +222,7 @@ pub const PROBES: &[ProbeInfo] = &[
         false,
     ),
     probe("fast_cav", "FastCAV", "FastCAV", "The mean activation with the concept less the mean of all.", false),
+    probe("lda", "LDA", "LDA", "Difference of the means in units of the covariance within the classes, shrunk.", false),
 ];
 
 /// The entry of a metric, or none for a name that is not in the table.
