@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::task::{Outcome, Solution, Task};
-use super::{classifier, cured, false_positive, lda, mean_difference, null, pattern, ridge, segmentation, svm};
+use super::{
+    classifier, cured, false_positive, lda, mean_difference, null, pattern, random_set, ridge, segmentation, svm,
+};
 use crate::error::Result;
 
 /// A way of turning labelled activations into a direction.
@@ -43,6 +45,7 @@ pub const KINDS: &[&dyn ProbeKind] = &[
     &segmentation::Segmentation,
     &null::RandomDirection,
     &null::PermutedLabels,
+    &random_set::RandomSet,
 ];
 
 /// The solution of an earlier kind, or the refusal that follows from its absence.

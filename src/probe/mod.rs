@@ -19,6 +19,7 @@ pub mod lda;
 pub mod mean_difference;
 pub mod null;
 pub mod pattern;
+pub mod random_set;
 pub mod ridge;
 pub mod score;
 pub mod segmentation;

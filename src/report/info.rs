@@ -223,6 +223,13 @@ pub const PROBES: &[ProbeInfo] = &[
     ),
     probe("fast_cav", "FastCAV", "FastCAV", "The mean activation with the concept less the mean of all.", false),
     probe("lda", "LDA", "LDA", "Difference of the means in units of the covariance within the classes, shrunk.", false),
+    probe(
+        "random_set",
+        "Random sets",
+        "rand. set",
+        "The classifier between two random sets without the concept: what fitting noise gives.",
+        true,
+    ),
 ];
 
 /// The entry of a metric, or none for a name that is not in the table.
