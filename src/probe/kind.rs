@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::task::{Outcome, Solution, Task};
 use super::{
-    classifier, cured, false_positive, lda, mean_difference, null, pattern, random_set, ridge, segmentation, svm,
+    classifier, cured, cured_partial, false_positive, lda, mean_difference, null, pattern, random_set, ridge,
+    segmentation, svm,
 };
 use crate::error::Result;
 
@@ -42,6 +43,7 @@ pub const KINDS: &[&dyn ProbeKind] = &[
     &lda::Lda,
     &false_positive::FalsePositive,
     &cured::Cured,
+    &cured_partial::CuredPartial,
     &segmentation::Segmentation,
     &null::RandomDirection,
     &null::PermutedLabels,

@@ -224,6 +224,13 @@ pub const PROBES: &[ProbeInfo] = &[
     probe("fast_cav", "FastCAV", "FastCAV", "The mean activation with the concept less the mean of all.", false),
     probe("lda", "LDA", "LDA", "Difference of the means in units of the covariance within the classes, shrunk.", false),
     probe(
+        "cured_partial",
+        "Partly cured",
+        "part cured",
+        "The classifier less the best share of its part along FP.",
+        false,
+    ),
+    probe(
         "random_set",
         "Random sets",
         "rand. set",
