@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::task::{Outcome, Solution, Task};
 use super::{
-    classifier, cured, cured_partial, false_positive, lda, mean_difference, null, pattern, random_set, ridge,
-    segmentation, svm,
+    classifier, cured, cured_partial, cured_span, false_positive, lda, mean_difference, null, pattern, random_set,
+    ridge, segmentation, svm,
 };
 use crate::error::Result;
 
@@ -44,6 +44,7 @@ pub const KINDS: &[&dyn ProbeKind] = &[
     &false_positive::FalsePositive,
     &cured::Cured,
     &cured_partial::CuredPartial,
+    &cured_span::CuredSpan,
     &segmentation::Segmentation,
     &null::RandomDirection,
     &null::PermutedLabels,

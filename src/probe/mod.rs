@@ -15,6 +15,7 @@ pub mod weighted;
 pub mod classifier;
 pub mod cured;
 pub mod cured_partial;
+pub mod cured_span;
 pub mod false_positive;
 pub mod lda;
 pub mod mean_difference;

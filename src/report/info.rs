@@ -230,6 +230,7 @@ pub const PROBES: &[ProbeInfo] = &[
         "The classifier less the best share of its part along FP.",
         false,
     ),
+    probe("cured_span", "Cured of a span", "span cured", "The classifier outside the span of several FP.", false),
     probe(
         "random_set",
         "Random sets",
