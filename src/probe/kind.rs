@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::task::{Outcome, Solution, Task};
 use super::{
-    classifier, cured, cured_partial, cured_span, false_positive, lda, mean_difference, null, pattern, random_set,
-    ridge, segmentation, svm,
+    classifier, combination, cured, cured_partial, cured_span, false_positive, lda, mean_difference, null, pattern,
+    random_set, ridge, segmentation, svm,
 };
 use crate::error::Result;
 
@@ -46,6 +46,7 @@ pub const KINDS: &[&dyn ProbeKind] = &[
     &cured_partial::CuredPartial,
     &cured_span::CuredSpan,
     &segmentation::Segmentation,
+    &combination::Combination,
     &null::RandomDirection,
     &null::PermutedLabels,
     &random_set::RandomSet,

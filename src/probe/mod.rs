@@ -13,6 +13,7 @@ pub mod task;
 pub mod weighted;
 
 pub mod classifier;
+pub mod combination;
 pub mod cured;
 pub mod cured_partial;
 pub mod cured_span;

@@ -231,6 +231,7 @@ pub const PROBES: &[ProbeInfo] = &[
         false,
     ),
     probe("cured_span", "Cured of a span", "span cured", "The classifier outside the span of several FP.", false),
+    probe("combination", "Combination", "comb.", "One direction by the joint loss of labels and masks.", false),
     probe(
         "random_set",
         "Random sets",
