@@ -233,6 +233,13 @@ pub const PROBES: &[ProbeInfo] = &[
     probe("cured_span", "Cured of a span", "span cured", "The classifier outside the span of several FP.", false),
     probe("combination", "Combination", "comb.", "One direction by the joint loss of labels and masks.", false),
     probe(
+        "combination_sum",
+        "Combination (sum)",
+        "comb. sum",
+        "The sum of the unit directions of classifier, pattern and segmentation.",
+        false,
+    ),
+    probe(
         "random_set",
         "Random sets",
         "rand. set",
