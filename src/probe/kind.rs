@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::task::{Outcome, Solution, Task};
 use super::{
-    classifier, combination, combination_sum, cured, cured_partial, cured_span, false_positive, lda, mean_difference,
-    null, pattern, random_set, ridge, segmentation, svm,
+    classifier, combination, combination_span, combination_sum, cured, cured_partial, cured_span, false_positive, lda,
+    mean_difference, null, pattern, random_set, ridge, segmentation, svm,
 };
 use crate::error::Result;
 
@@ -48,6 +48,7 @@ pub const KINDS: &[&dyn ProbeKind] = &[
     &segmentation::Segmentation,
     &combination::Combination,
     &combination_sum::CombinationSum,
+    &combination_span::CombinationSpan,
     &null::RandomDirection,
     &null::PermutedLabels,
     &random_set::RandomSet,

@@ -14,6 +14,7 @@ pub mod weighted;
 
 pub mod classifier;
 pub mod combination;
+pub mod combination_span;
 pub mod combination_sum;
 pub mod cured;
 pub mod cured_partial;

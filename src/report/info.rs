@@ -240,6 +240,13 @@ pub const PROBES: &[ProbeInfo] = &[
         false,
     ),
     probe(
+        "combination_span",
+        "Combination (span)",
+        "comb. span",
+        "The classifier in the plane of segmentation and the pattern of masked positions.",
+        false,
+    ),
+    probe(
         "random_set",
         "Random sets",
         "rand. set",
