@@ -119,7 +119,9 @@ fn models_layers_and_probes_are_listed() {
     let layers = text(&["ls", "layers", "efficientnet_lite0", "--match", "blocks.1?"]);
     assert!(layers.contains("blocks.10") && !layers.contains("blocks.2 "), "{layers}");
     assert!(text(&["ls", "layers", "efficientnet_lite0"]).contains("1280 x 7 x 7"));
-    assert!(text(&["ls", "probes"]).contains("classifier"));
+    for kind in ["classifier", "ridge", "svm", "lda", "fast_cav", "cured_span", "combination_sum", "random_set"] {
+        assert!(text(&["ls", "probes"]).contains(&format!("\n{kind} ")), "{kind}");
+    }
     assert!(mistake(&["ls", "layers", "elements_cnn", "--match", "kanv4"]).contains("`conv4`"));
 }
 

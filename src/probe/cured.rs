@@ -22,19 +22,42 @@ impl ProbeKind for Cured {
     }
 
     fn fit(&self, _: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
-        let (classifier, fp) = match (needed(earlier, "classifier"), needed(earlier, "fp")) {
-            (Ok(classifier), Ok(fp)) => (classifier, fp),
-            (Err(refusal), _) | (_, Err(refusal)) => return Ok(refusal),
-        };
-        let (Some(v), Some(f)) = (classifier.coordinates(), fp.coordinates()) else {
-            return Ok(Outcome::Refused("its two directions are not in one space".into()));
-        };
-        // Inner products of weights in coordinates are those of the directions: the coordinates are isometric.
-        let share = dot(v, f) / (norm(f) * norm(f)).max(f64::MIN_POSITIVE);
-        let weights: Vec<f64> = v.iter().zip(f).map(|(v, f)| v - share * f).collect();
-        if norm(&weights) <= 1e-9 * norm(v) {
-            return Ok(Outcome::Refused("the FP-CAV is parallel to the classifier: nothing is left".into()));
+        Ok(Pair::of(earlier).map_or_else(|refusal| refusal, |pair| pair.outcome(pair.reject(1.0))))
+    }
+}
+
+/// The two directions that a cure starts from, in coordinates.
+pub(super) struct Pair<'a> {
+    /// The solution of the classifier.
+    pub(super) classifier: &'a Solution,
+    /// Its weights.
+    pub(super) v: &'a [f64],
+    /// Those of the FP-CAV.
+    pub(super) f: &'a [f64],
+}
+
+impl<'a> Pair<'a> {
+    /// The pair, or the refusal that follows from the absence of one of them.
+    pub(super) fn of(earlier: &'a Earlier) -> std::result::Result<Self, Outcome> {
+        let (classifier, fp) = (needed(earlier, "classifier")?, needed(earlier, "fp")?);
+        match (classifier.coordinates(), fp.coordinates()) {
+            (Some(v), Some(f)) => Ok(Self { classifier, v, f }),
+            _ => Err(Outcome::Refused("its two directions are not in one space".into())),
         }
-        Ok(Outcome::Solved(Solution::new(weights, Offset::Calibrated, classifier.counts)))
+    }
+
+    /// v less a share of its component along f. Inner products of weights in coordinates are those of the directions:
+    /// the coordinates are isometric.
+    pub(super) fn reject(&self, part: f64) -> Vec<f64> {
+        let share = part * (dot(self.v, self.f) / (norm(self.f) * norm(self.f)).max(f64::MIN_POSITIVE));
+        self.v.iter().zip(self.f).map(|(v, f)| v - share * f).collect()
+    }
+
+    /// What is left of v as a solution, if anything is.
+    pub(super) fn outcome(&self, left: Vec<f64>) -> Outcome {
+        if norm(&left) <= 1e-9 * norm(self.v) {
+            return Outcome::Refused("the FP-CAV is parallel to the classifier: nothing is left".into());
+        }
+        Outcome::Solved(Solution::new(left, Offset::Calibrated, self.classifier.counts))
     }
 }

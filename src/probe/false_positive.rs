@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use rand::seq::SliceRandom;
 
-use super::classifier;
 use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::{dot, norm};
+use super::linear::Linear;
 use super::logistic;
 use super::task::{Labelled, Outcome, Task};
 use crate::error::Result;
@@ -35,15 +35,11 @@ impl ProbeKind for FalsePositive {
             Ok(solution) => solution,
             Err(refusal) => return Ok(refusal),
         };
-        let scores = out_of_fold(task, reference.lambda)?;
-        let Some(rows) = split_by_score(task, &scores, 0.0, "fp/true negatives") else {
-            let found = scores.values().filter(|s| **s > 0.0).count();
-            let wanted = task.options.min_false_positives;
-            return Ok(Outcome::Refused(format!("{found} false positives out of fold, at least {wanted} wanted")));
+        let (model, rows) = match mined(task, reference.lambda, "fp")? {
+            Ok(mined) => mined,
+            Err(reason) => return Ok(Outcome::Refused(reason)),
         };
-        // The validation split has no label "false positive" to choose a lambda with: the classifier's is kept.
-        let model = logistic::fit(task.space, &rows, reference.lambda, None)?;
-        let mut solution = classifier::solution(model, reference.lambda, &rows);
+        let mut solution = model.solution(reference.lambda, &rows);
         let false_positives = rows.positive.len();
         solution.facts.insert("false_positives".into(), false_positives as f64);
         if let (Some(v), Some(f)) = (reference.coordinates(), solution.coordinates()) {
@@ -56,17 +52,33 @@ impl ProbeKind for FalsePositive {
     }
 }
 
+/// A classifier of false positives against as many true negatives, and the rows it was fitted on, or why there are too
+/// few; folds and draws are those of the stream `name`. The validation split has no label "false positive" to choose a
+/// lambda with: the classifier's is kept.
+///
+/// # Errors
+/// When a solver refuses its data.
+pub fn mined(task: &Task<'_>, lambda: f64, name: &str) -> Result<std::result::Result<(Linear, Labelled), String>> {
+    let scores = out_of_fold(task, lambda, name)?;
+    let Some(rows) = split_by_score(task, &scores, 0.0, &format!("{name}/true negatives")) else {
+        let found = scores.values().filter(|s| **s > 0.0).count();
+        let wanted = task.options.min_false_positives;
+        return Ok(Err(format!("{found} false positives out of fold, at least {wanted} wanted")));
+    };
+    Ok(Ok((logistic::fit(task.space, &rows, lambda, None)?, rows)))
+}
+
 /// Cosine of two vectors.
 pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
     dot(a, b) / (norm(a) * norm(b)).max(f64::MIN_POSITIVE)
 }
 
 /// For every negative of the fit split, its score under a classifier fitted without its fold. Folds keep blocks whole.
-fn out_of_fold(task: &Task<'_>, lambda: f64) -> Result<BTreeMap<usize, f64>> {
+fn out_of_fold(task: &Task<'_>, lambda: f64, name: &str) -> Result<BTreeMap<usize, f64>> {
     let mut blocks: Vec<usize> = task.fit.positive.iter().chain(&task.fit.negative).map(|r| task.blocks[*r]).collect();
     blocks.sort_unstable();
     blocks.dedup();
-    blocks.shuffle(&mut task.stream("fp/folds"));
+    blocks.shuffle(&mut task.stream(&format!("{name}/folds")));
     let fold: BTreeMap<usize, usize> = blocks.iter().enumerate().map(|(i, b)| (*b, i % task.options.folds)).collect();
     let fold_of = |row: &usize| fold.get(&task.blocks[*row]).copied().unwrap_or(0);
     let mut scores = BTreeMap::new();
@@ -76,7 +88,7 @@ fn out_of_fold(task: &Task<'_>, lambda: f64) -> Result<BTreeMap<usize, f64>> {
         if rest.positive.is_empty() || rest.negative.is_empty() {
             continue;
         }
-        let rows = task.balanced(&rest, &format!("fp/fold {k}"));
+        let rows = task.balanced(&rest, &format!("{name}/fold {k}"));
         let model = logistic::fit(task.space, &rows, lambda, None)?;
         for row in task.fit.negative.iter().filter(|r| fold_of(r) == k) {
             scores.insert(*row, task.space.score(*row, &model.weights, model.bias));

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::task::{Outcome, Solution, Task};
-use super::{classifier, cured, false_positive, null, pattern, segmentation};
+use super::{
+    classifier, combination, combination_span, combination_sum, cured, cured_partial, cured_span, false_positive, lda,
+    mean_difference, null, pattern, random_set, ridge, segmentation, svm,
+};
 use crate::error::Result;
 
 /// A way of turning labelled activations into a direction.
@@ -30,14 +33,25 @@ pub trait ProbeKind: Sync {
 pub type Earlier = BTreeMap<String, Solution>;
 
 /// Every kind, in the order they are fitted.
-pub const KINDS: [&dyn ProbeKind; 7] = [
+pub const KINDS: &[&dyn ProbeKind] = &[
     &classifier::Classifier,
+    &ridge::Ridge,
+    &svm::Svm,
     &pattern::Pattern,
+    &mean_difference::MeanDifference,
+    &mean_difference::FastCav,
+    &lda::Lda,
     &false_positive::FalsePositive,
     &cured::Cured,
+    &cured_partial::CuredPartial,
+    &cured_span::CuredSpan,
     &segmentation::Segmentation,
+    &combination::Combination,
+    &combination_sum::CombinationSum,
+    &combination_span::CombinationSpan,
     &null::RandomDirection,
     &null::PermutedLabels,
+    &random_set::RandomSet,
 ];
 
 /// The solution of an earlier kind, or the refusal that follows from its absence.
@@ -46,4 +60,130 @@ pub const KINDS: [&dyn ProbeKind; 7] = [
 /// The refusal.
 pub fn needed<'a>(earlier: &'a Earlier, kind: &str) -> std::result::Result<&'a Solution, Outcome> {
     earlier.get(kind).ok_or_else(|| Outcome::Refused(format!("there is no `{kind}` direction to start from")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::fixture::World;
+    use crate::probe::lbfgs::{dot, norm};
+    use crate::probe::task::Offset;
+    use crate::probe::{Space, Variant};
+
+    const SHAPE: [usize; 3] = [12, 3, 4];
+
+    /// Every kind's weights on the activations, and its own offset of them if it has one.
+    type Directions = BTreeMap<&'static str, (Vec<f64>, Option<f64>)>;
+
+    fn directions(world: &World) -> Directions {
+        world.with(|task| {
+            let (mut earlier, mut out) = (Earlier::new(), BTreeMap::new());
+            for kind in KINDS {
+                let solution = match kind.fit(task, &earlier).unwrap() {
+                    Outcome::Solved(solution) => solution,
+                    Outcome::Refused(_) if kind.name() == "combination" && task.space.variant == Variant::Full => {
+                        continue;
+                    }
+                    Outcome::Refused(reason) => panic!("{}: {reason}", kind.name()),
+                };
+                // Closed forms have none.
+                let left = solution.gradient_norm;
+                assert!(left.is_nan() || left < 1e-7, "{}: {left}", kind.name());
+                let (weights, shift) = task.on_activations(&[&solution]).unwrap().remove(0);
+                let offset = match solution.offset {
+                    Offset::Native(bias) => Some(bias + shift),
+                    Offset::Calibrated => None,
+                };
+                out.insert(kind.name(), (weights, offset));
+                earlier.insert(kind.name().to_owned(), solution);
+            }
+            out
+        })
+    }
+
+    fn world(variant: Variant, factor: f32) -> World {
+        World::scaled(SHAPE, 90, 40, variant, factor)
+    }
+
+    /// The same directions, lengths and offsets up to a factor of the activations.
+    fn assert_alike(left: &Directions, right: &Directions, factor: f64, tolerance: f64) {
+        for (kind, (a, a_offset)) in left {
+            let (b, b_offset) = &right[kind];
+            let cosine = dot(a, b) / (norm(a) * norm(b));
+            assert!(1.0 - cosine < tolerance, "{kind}: cosine {cosine}");
+            // At unit length an offset is in the units of the activations.
+            let unit = |offset: &Option<f64>, w: &[f64]| offset.map_or(0.0, |o| o / norm(w));
+            let (a, b) = (unit(a_offset, a), unit(b_offset, b) / factor);
+            assert!((a - b).abs() < tolerance * (1.0 + a.abs()), "{kind}: offsets {a} and {b}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_needs_stand_before() {
+        for (i, kind) in KINDS.iter().enumerate() {
+            let before: Vec<_> = KINDS[..i].iter().map(|k| k.name()).collect();
+            assert!(!before.contains(&kind.name()), "{} stands twice", kind.name());
+            assert!(kind.needs().iter().all(|needed| before.contains(needed)), "{} stands too early", kind.name());
+        }
+    }
+
+    #[test]
+    fn the_span_of_the_samples_loses_nothing() {
+        let mut world = world(Variant::Full, 1.0);
+        let span = directions(&world);
+        world.space = Space::primal(&world.activations(), &world.samples, world.fitted(), Variant::Full);
+        assert_eq!(world.space.dimension(), SHAPE.iter().product::<usize>());
+        assert_alike(&span, &directions(&world), 1.0, 1e-5);
+    }
+
+    #[test]
+    fn the_scale_of_the_activations_does_not_matter() {
+        for variant in [Variant::Full, Variant::TranslationInvariant] {
+            let [one, large] = [1.0, 1024.0].map(|factor| directions(&world(variant, factor)));
+            assert_alike(&one, &large, 1024.0, 1e-9);
+        }
+    }
+
+    #[test]
+    fn threads_change_no_byte() {
+        for variant in [Variant::Full, Variant::TranslationInvariant] {
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| directions(&world(variant, 1.0)))
+            };
+            assert!(run(1) == run(2));
+        }
+    }
+
+    #[test]
+    fn kinds_find_what_was_planted_and_nulls_do_not() {
+        // Random directions have cosines of about 0.08 and 0.29 there: one over the root of the dimension.
+        for (variant, least) in [(Variant::Full, 0.3), (Variant::TranslationInvariant, 0.6)] {
+            let world = world(variant, 1.0);
+            let planted = world.planted();
+            let cosine = |w: &[f64]| dot(w, &planted) / (norm(w) * norm(&planted));
+            // False positives were chosen by the classifier's score, so a cure removes some of the concept itself.
+            let found = directions(&world).into_iter().filter(|(kind, _)| *kind != "fp" && !kind.starts_with("cured"));
+            let cosines: Vec<_> = found.map(|(kind, (weights, _))| (kind, cosine(&weights))).collect();
+            let is_null = |kind| ["random", "permuted", "random_set"].contains(&kind);
+            assert!(cosines.iter().all(|(kind, c)| is_null(kind) == (*c < least)), "{variant:?}: {cosines:?}");
+        }
+    }
+
+    #[test]
+    fn too_few_samples_are_a_refusal_with_a_sentence() {
+        let mut world = world(Variant::Full, 1.0);
+        world.options.min_samples = 30;
+        let earlier = world.with(|task| match KINDS[0].fit(task, &Earlier::new()).unwrap() {
+            Outcome::Solved(solution) => Earlier::from([("classifier".to_owned(), solution)]),
+            Outcome::Refused(reason) => panic!("{reason}"),
+        });
+        for (kind, part) in [("random_set", "50 samples without the concept"), ("cured_span", "there is no `fp`")] {
+            let kind = KINDS.iter().find(|k| k.name() == kind).unwrap();
+            match world.with(|task| kind.fit(task, &earlier).unwrap()) {
+                Outcome::Solved(_) => panic!("{} has no refusal", kind.name()),
+                Outcome::Refused(reason) => assert!(reason.contains(part), "{reason}"),
+            }
+        }
+    }
 }

@@ -1,62 +1,25 @@
 //! Binary logistic regression in a space's coordinates, and the offsets and thresholds of scores.
 
-use super::cholesky::Cholesky;
+use super::linear::{self, Linear};
 use super::space::Space;
 use super::task::Labelled;
-use super::weighted::Weighted;
-use crate::error::{Error, Result};
-
-/// A fitted logistic regression in a space's coordinates: positive scores mean the concept.
-#[derive(Debug, Clone)]
-pub struct Logistic {
-    /// Weights, one a coordinate.
-    pub weights: Vec<f64>,
-    /// Offset.
-    pub bias: f64,
-    /// Norm of the objective's gradient at the solution.
-    pub gradient_norm: f64,
-}
+use crate::error::Result;
 
 /// Minimises `mean log(1 + exp(-t (w x + b))) + lambda/2 |w|^2` over the labelled rows, `t = +1` for the concept.
 ///
 /// # Errors
 /// When a class has no rows, or values are not finite.
-pub fn fit(space: &Space, rows: &Labelled, lambda: f64, start: Option<&Logistic>) -> Result<Logistic> {
-    let counts = [rows.positive.len(), rows.negative.len()];
-    let refuse = |problem: &str| {
-        let subject = format!("logistic regression of {} against {}", counts[0], counts[1]);
-        let hint = "the concept needs samples with and without it in the fit split, and finite activations";
-        Err(Error::data(subject, problem.to_owned(), hint))
-    };
-    if counts.contains(&0) {
-        return refuse("a class is empty");
-    }
-    let (n, columns) = (counts[0] + counts[1], space.dimension());
-    let order = || rows.positive.iter().chain(&rows.negative);
-    let samples = Weighted {
-        columns,
-        x: order().flat_map(|row| space.x.row(*row).to_vec()).collect(),
-        label: (0..n).map(|i| f32::from(u8::from(i < counts[0]))).collect(),
-        weight: vec![1.0 / n as f64; n],
-    };
-    let mut parameters = vec![0.0; columns + 1];
-    if let Some(start) = start {
-        parameters[..columns].copy_from_slice(&start.weights);
-        parameters[columns] = start.bias;
-    }
-    let bound = space.bound(lambda);
-    let end = samples.fit(parameters, lambda, |g| precondition(&bound, g));
-    if !end.gradient_norm.is_finite() {
-        return refuse("it does not end in finite numbers");
-    }
-    let (weights, bias) = end.x.split_at(columns);
-    Ok(Logistic { weights: weights.to_vec(), bias: bias[0], gradient_norm: end.gradient_norm })
+pub fn fit(space: &Space, rows: &Labelled, lambda: f64, start: Option<&Linear>) -> Result<Linear> {
+    linear::minimise("logistic regression", space, rows, lambda, start, loss)
 }
 
-/// The inverse of the bound in the coordinates, and of a quarter for the offset: all fitted rows have mean zero.
-fn precondition(bound: &Cholesky, gradient: &mut [f64]) {
-    bound.solve(gradient);
-    gradient.last_mut().into_iter().for_each(|bias| *bias *= 4.0);
+/// `log(1 + exp(s)) - m s`, the log-loss of a score for a label between 0 and 1, and its slope: by one exponential of
+/// what is not positive.
+#[inline]
+pub fn loss(score: f64, label: f64) -> (f64, f64) {
+    let small = (-score.abs()).exp();
+    let value = score.max(0.0) + small.ln_1p() - label * score;
+    (value, if score > 0.0 { 1.0 } else { small } / (1.0 + small) - label)
 }
 
 /// `1 / (1 + exp(-x))`.
@@ -67,15 +30,6 @@ pub fn sigmoid(x: f64) -> f64 {
 /// `log(1 + exp(x))` without overflow.
 pub fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
-
-/// Mean log-loss over the classes, each class with weight one half.
-pub fn balanced_loss(space: &Space, rows: &Labelled, model: &Logistic) -> f64 {
-    let loss = |rows: &[usize], sign: f64| {
-        let total: f64 = rows.iter().map(|r| softplus(-sign * space.score(*r, &model.weights, model.bias))).sum();
-        total / rows.len().max(1) as f64
-    };
-    0.5 * (loss(&rows.positive, 1.0) + loss(&rows.negative, -1.0))
 }
 
 /// The offset `b` for which `sigmoid(gain * s + c)` crosses one half at `s = -b`, by logistic regression of the labels

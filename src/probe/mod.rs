@@ -4,19 +4,34 @@ pub mod cav;
 pub mod cholesky;
 pub mod kind;
 pub mod lbfgs;
+pub mod linear;
 pub mod logistic;
+mod normal;
 pub mod options;
 pub mod space;
 pub mod task;
 pub mod weighted;
 
 pub mod classifier;
+pub mod combination;
+pub mod combination_span;
+pub mod combination_sum;
 pub mod cured;
+pub mod cured_partial;
+pub mod cured_span;
 pub mod false_positive;
+pub mod lda;
+pub mod mean_difference;
 pub mod null;
 pub mod pattern;
+pub mod random_set;
+pub mod ridge;
 pub mod score;
 pub mod segmentation;
+pub mod svm;
+
+#[cfg(test)]
+mod fixture;
 
 pub use cav::{Cav, Fit, Variant};
 pub use kind::{KINDS, ProbeKind};

@@ -2,7 +2,6 @@
 
 use rand::seq::SliceRandom;
 
-use super::classifier;
 use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::{dot, norm};
 use super::logistic;
@@ -63,7 +62,7 @@ impl ProbeKind for PermutedLabels {
         let negative = rows.split_off(rows.len() / 2);
         let rows = Labelled { positive: rows, negative };
         let model = logistic::fit(task.space, &rows, reference.lambda, None)?;
-        Ok(Outcome::Solved(classifier::solution(model, reference.lambda, &rows)))
+        Ok(Outcome::Solved(model.solution(reference.lambda, &rows)))
     }
 }
 
@@ -82,7 +81,7 @@ pub fn reference(task: &Task<'_>, lambda: f64, draw: usize) -> Result<Solution> 
         side.sort_unstable();
     }
     let model = logistic::fit(task.space, &rows, lambda, None)?;
-    Ok(classifier::solution(model, lambda, &rows))
+    Ok(model.solution(lambda, &rows))
 }
 
 /// A degraded twin of an FP-CAV (our definition): `cos * v + sin * u`, v the classifier's unit vector, u a random

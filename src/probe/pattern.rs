@@ -3,7 +3,7 @@
 
 use super::kind::{Earlier, ProbeKind};
 use super::lbfgs::dot;
-use super::task::{Offset, Outcome, Solution, Task};
+use super::task::{Labelled, Offset, Outcome, Solution, Task};
 use crate::error::Result;
 
 /// Difference of class means; the offset puts the threshold midway between the projected means (our choice: it is
@@ -20,16 +20,20 @@ impl ProbeKind for Pattern {
     }
 
     fn fit(&self, task: &Task<'_>, _: &Earlier) -> Result<Outcome> {
-        let positive = class_mean(task, &task.fit.positive);
-        let negative = class_mean(task, &task.fit.negative);
-        let weights: Vec<f64> = positive.iter().zip(&negative).map(|(p, n)| p - n).collect();
-        let bias = -0.5 * (dot(&weights, &positive) + dot(&weights, &negative));
-        let counts = (task.fit.positive.len(), task.fit.negative.len());
-        Ok(Outcome::Solved(Solution::new(weights, Offset::Native(bias), counts)))
+        Ok(Outcome::Solved(difference(task, task.fit)))
     }
 }
 
-fn class_mean(task: &Task<'_>, rows: &[usize]) -> Vec<f64> {
+/// The difference of the class means, with the threshold midway between them.
+pub fn difference(task: &Task<'_>, rows: &Labelled) -> Solution {
+    let (positive, negative) = (class_mean(task, &rows.positive), class_mean(task, &rows.negative));
+    let weights: Vec<f64> = positive.iter().zip(&negative).map(|(p, n)| p - n).collect();
+    let bias = -0.5 * (dot(&weights, &positive) + dot(&weights, &negative));
+    Solution::new(weights, Offset::Native(bias), (rows.positive.len(), rows.negative.len()))
+}
+
+/// The mean of rows, in coordinates.
+pub fn class_mean(task: &Task<'_>, rows: &[usize]) -> Vec<f64> {
     let mut mean = vec![0.0; task.space.dimension()];
     for row in rows {
         mean.iter_mut().zip(task.space.x.row(*row)).for_each(|(m, x)| *m += x);

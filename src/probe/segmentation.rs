@@ -38,7 +38,7 @@ impl ProbeKind for Segmentation {
         let scaling = Scaling::of(task, &images)?;
         let train = gather(task, &images, &scaling, "segmentation/fit")?;
         let val = gather(task, &masked_images(task, task.val)?, &scaling, "segmentation/val")?;
-        let shared = fit_shared(task, &train, &val);
+        let shared = choose(&task.options.lambda, &train, &val);
         let counts = (task.fit.positive.len(), task.fit.negative.len());
         let mut solution = Solution::new(Vec::new(), Offset::Calibrated, counts);
         (solution.lambda, solution.gradient_norm) = (shared.lambda, shared.gradient_norm);
@@ -51,13 +51,14 @@ impl ProbeKind for Segmentation {
 }
 
 /// An image with its mask's coverage of the layer's grid.
-struct Masked {
-    sample: usize,
+pub(super) struct Masked {
+    pub(super) sample: usize,
     row: usize,
-    coverage: Vec<f32>,
+    pub(super) coverage: Vec<f32>,
 }
 
-fn masked_images(task: &Task<'_>, rows: &Labelled) -> Result<Vec<Masked>> {
+/// The rows that have a mask, or need none because the concept is absent.
+pub(super) fn masked_images(task: &Task<'_>, rows: &Labelled) -> Result<Vec<Masked>> {
     let mut rows: Vec<usize> = rows.positive.iter().chain(&rows.negative).copied().collect();
     rows.sort_unstable();
     let masked = rows.into_par_iter().map(|row| {
@@ -68,14 +69,14 @@ fn masked_images(task: &Task<'_>, rows: &Labelled) -> Result<Vec<Masked>> {
 }
 
 /// Mean and scale of single positions' activations, so that regularisation means the same at every layer.
-struct Scaling {
+pub(super) struct Scaling {
     mean: Vec<f32>,
-    scale: f64,
+    pub(super) scale: f64,
 }
 
 impl Scaling {
     /// From the positions of up to 200 images.
-    fn of(task: &Task<'_>, images: &[Masked]) -> Result<Self> {
+    pub(super) fn of(task: &Task<'_>, images: &[Masked]) -> Result<Self> {
         let (channels, positions) = (task.set.shape[0], task.set.positions());
         let step = images.len().div_ceil(200).max(1);
         let (mut sum, mut square, mut count) = (vec![0.0; channels], 0.0, 0.0);
@@ -99,7 +100,7 @@ impl Scaling {
 }
 
 /// Draws positions from every image, inside and outside its mask alike; weights undo the unequal shares.
-fn gather(task: &Task<'_>, images: &[Masked], scaling: &Scaling, stream: &str) -> Result<Weighted<f32>> {
+pub(super) fn gather(task: &Task<'_>, images: &[Masked], scaling: &Scaling, stream: &str) -> Result<Weighted<f32>> {
     let (channels, positions) = (task.set.shape[0], task.set.positions());
     let quota = (task.options.positions / images.len().max(1)).max(2);
     let parts = images.par_iter().map(|image| {
@@ -148,17 +149,17 @@ fn class_weight(alpha: f64, label: f32) -> f64 {
     label * alpha + (1.0 - label) * (1.0 - alpha)
 }
 
-/// The probe shared by all positions.
-struct Shared {
-    v: Vec<f64>,
-    bias: f64,
-    lambda: f64,
-    gradient_norm: f64,
+/// The probe shared by all samples.
+pub(super) struct Shared {
+    pub(super) v: Vec<f64>,
+    pub(super) bias: f64,
+    pub(super) lambda: f64,
+    pub(super) gradient_norm: f64,
 }
 
-/// Fits every lambda and keeps the one with the least validation loss.
-fn fit_shared(task: &Task<'_>, train: &Weighted<f32>, val: &Weighted<f32>) -> Shared {
-    let mut grid = task.options.lambda.clone();
+/// Fits every lambda, the strongest first as a start for the next, and keeps the one with the least validation loss.
+pub(super) fn choose<T: Copy + Into<f64>>(lambdas: &[f64], train: &Weighted<T>, val: &Weighted<T>) -> Shared {
+    let mut grid = lambdas.to_vec();
     grid.sort_by(|a, b| b.total_cmp(a));
     let mut scratch = vec![0.0; train.columns];
     let mut best: Option<(f64, Shared)> = None;

@@ -61,7 +61,7 @@ impl Space {
         }
     }
 
-    fn primal(x: &Array2<f64>, samples: &[usize], fitted: usize, variant: Variant) -> Self {
+    pub(super) fn primal(x: &Array2<f64>, samples: &[usize], fitted: usize, variant: Variant) -> Self {
         let fit = x.slice(s![..fitted, ..]);
         let mean = fit.mean_axis(ndarray::Axis(0)).unwrap_or_else(|| Array1::zeros(x.ncols()));
         let mut x = x - &mean;

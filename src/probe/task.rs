@@ -49,6 +49,21 @@ impl Task<'_> {
         self.seed.stream(&format!("probe/{}/{}/{variant}/{name}", self.set.layer, self.concept))
     }
 
+    /// The weights of solutions on the activations, and what their coordinates' mean adds to their offsets.
+    ///
+    /// # Errors
+    /// When activations cannot be read.
+    pub fn on_activations(&self, solutions: &[&Solution]) -> Result<Vec<(Vec<f64>, f64)>> {
+        let coordinates: Vec<Vec<f64>> =
+            solutions.iter().filter_map(|s| s.coordinates().map(<[f64]>::to_vec)).collect();
+        let mut made = self.space.directions(self.set, &coordinates)?.into_iter();
+        let weights = solutions.iter().map(|s| match &s.weights {
+            Weights::Activations(w) => (w.clone(), 0.0),
+            Weights::Coordinates(_) => made.next().unwrap_or_default(),
+        });
+        Ok(weights.collect())
+    }
+
     /// As many positives as negatives, drawn from the stream `name`: the larger side is subsampled, and negatives keep
     /// the positives' shares of every source as far as there are enough of them.
     pub fn balanced(&self, from: &Labelled, name: &str) -> Labelled {

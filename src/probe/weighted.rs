@@ -6,6 +6,8 @@
 
 use super::cholesky::Cholesky;
 use super::lbfgs::{self, Minimum, dot};
+use super::logistic;
+use super::normal::Normal;
 use crate::ops::product::{Matrix, multiply};
 use crate::ops::vector::{Kernel, dispatch};
 
@@ -30,16 +32,6 @@ pub struct Weighted<T> {
     pub weight: Vec<f64>,
 }
 
-/// The inverse of a bound of the Hessian where there are fewer samples than columns, by Woodbury's identity.
-#[derive(Debug)]
-struct Woodbury {
-    /// `sqrt(w / 4) x`.
-    z: Vec<f64>,
-    /// Of `lambda + z z^T`.
-    factor: Cholesky,
-    lambda: f64,
-}
-
 impl<T: Copy + Into<f64>> Weighted<T> {
     /// How many samples there are.
     pub fn len(&self) -> usize {
@@ -61,11 +53,22 @@ impl<T: Copy + Into<f64>> Weighted<T> {
     /// offset stands behind the weights and has no ridge. `precondition` multiplies with the inverse of something like
     /// the Hessian.
     pub fn fit(&self, start: Vec<f64>, lambda: f64, precondition: impl Fn(&mut [f64])) -> Minimum {
+        self.fit_by(logistic::loss, start, lambda, precondition)
+    }
+
+    /// The same with another loss: its value and slope for a score and a label.
+    pub fn fit_by(
+        &self,
+        loss: impl Fn(f64, f64) -> (f64, f64),
+        start: Vec<f64>,
+        lambda: f64,
+        precondition: impl Fn(&mut [f64]),
+    ) -> Minimum {
         lbfgs::minimise(start, STEPS, TOLERANCE, precondition, |p, g| {
             let (v, b) = p.split_at(self.columns);
-            let (loss, bias) = self.loss(v, b[0], lambda, g);
+            let (value, bias) = self.loss_by(&loss, v, b[0], lambda, g);
             g[self.columns] = bias;
-            loss
+            value
         })
     }
 
@@ -86,7 +89,8 @@ impl<T: Copy + Into<f64>> Weighted<T> {
     pub fn fit_without_offset(&self, start: &[f64], offset: f64, lambda: f64) -> Minimum {
         let objective = |v: &[f64], g: &mut [f64]| self.loss(v, offset, lambda, g).0;
         if self.len() < self.columns {
-            let bound = self.woodbury(lambda);
+            let normal = Normal::new(self.scaled(0..self.len(), false), self.columns);
+            let bound = normal.inverse(lambda);
             return lbfgs::minimise(start.to_vec(), STEPS, TOLERANCE, |g| bound.solve(g), objective);
         }
         let factor = Cholesky::ridged(self.curvature(false), self.columns, self.columns, lambda);
@@ -95,6 +99,17 @@ impl<T: Copy + Into<f64>> Weighted<T> {
 
     /// The objective, with its gradient by v in the first entries of `gradient`, and that by the offset.
     pub fn loss(&self, v: &[f64], offset: f64, lambda: f64, gradient: &mut [f64]) -> (f64, f64) {
+        self.loss_by(logistic::loss, v, offset, lambda, gradient)
+    }
+
+    fn loss_by(
+        &self,
+        point: impl Fn(f64, f64) -> (f64, f64),
+        v: &[f64],
+        offset: f64,
+        lambda: f64,
+        gradient: &mut [f64],
+    ) -> (f64, f64) {
         let gradient = &mut gradient[..self.columns];
         gradient.iter_mut().zip(v).for_each(|(g, v)| *g = lambda * v);
         let (mut loss, mut bias) = (0.5 * lambda * dot(v, v), 0.0);
@@ -105,11 +120,9 @@ impl<T: Copy + Into<f64>> Weighted<T> {
             let scores = &mut scores[..label.len()];
             dispatch(Dots { x, v, scores: &mut *scores });
             for ((score, label), weight) in scores.iter_mut().zip(label).zip(weight) {
-                let (s, label) = (*score + offset, f64::from(*label));
-                // log(1 + exp(s)) and its slope, by one exponential of what is not positive.
-                let small = (-s.abs()).exp();
-                loss += weight * (s.max(0.0) + small.ln_1p() - label * s);
-                *score = weight * (if s > 0.0 { 1.0 } else { small } / (1.0 + small) - label);
+                let (value, slope) = point(*score + offset, f64::from(*label));
+                loss += weight * value;
+                *score = weight * slope;
                 bias += *score;
             }
             dispatch(Combine { x, residuals: scores, sums: &mut *gradient });
@@ -117,19 +130,8 @@ impl<T: Copy + Into<f64>> Weighted<T> {
         (loss, bias)
     }
 
-    fn woodbury(&self, lambda: f64) -> Woodbury {
-        let n = self.len();
-        let z = self.scaled(0..n, false);
-        let matrix = Matrix::new(&z, n, self.columns);
-        let mut inner = vec![0.0; n * n];
-        if n > 0 {
-            multiply(&matrix, &matrix.transposed(), &mut inner, n);
-        }
-        Woodbury { factor: Cholesky::ridged(inner, n, n, lambda), z, lambda }
-    }
-
     /// `x^T diag(w) x / 4`, with a last column of ones where there is an offset.
-    fn curvature(&self, offset: bool) -> Vec<f64> {
+    pub fn curvature(&self, offset: bool) -> Vec<f64> {
         let columns = self.columns + usize::from(offset);
         let (mut sum, mut part) = (vec![0.0; columns * columns], vec![0.0; columns * columns]);
         for first in (0..self.len()).step_by(ROWS) {
@@ -152,19 +154,6 @@ impl<T: Copy + Into<f64>> Weighted<T> {
             out.extend(offset.then_some(scale));
         }
         out
-    }
-}
-
-impl Woodbury {
-    fn solve(&self, g: &mut [f64]) {
-        let rows = || self.z.chunks_exact(g.len());
-        let mut a: Vec<f64> = rows().map(|z| dot(z, g)).collect();
-        self.factor.solve(&mut a);
-        let correction = rows().zip(&a).fold(vec![0.0; g.len()], |mut sum, (z, a)| {
-            sum.iter_mut().zip(z).for_each(|(s, z)| *s += a * z);
-            sum
-        });
-        g.iter_mut().zip(correction).for_each(|(g, c)| *g = (*g - c) / self.lambda);
     }
 }
 

@@ -212,6 +212,47 @@ pub const PROBES: &[ProbeInfo] = &[
         "The classifier fitted on shuffled labels: what fitting noise gives.",
         true,
     ),
+    probe("ridge", "Ridge", "ridge", "Least squares of the label on the activation.", false),
+    probe("svm", "SVM", "SVM", "A linear support vector machine with the squared hinge loss.", false),
+    probe(
+        "mean_difference",
+        "Mean difference",
+        "mean diff.",
+        "Difference of the mean activations over the classifier's balanced samples.",
+        false,
+    ),
+    probe("fast_cav", "FastCAV", "FastCAV", "The mean activation with the concept less the mean of all.", false),
+    probe("lda", "LDA", "LDA", "Difference of the means in units of the covariance within the classes, shrunk.", false),
+    probe(
+        "cured_partial",
+        "Partly cured",
+        "part cured",
+        "The classifier less the best share of its part along FP.",
+        false,
+    ),
+    probe("cured_span", "Cured of a span", "span cured", "The classifier outside the span of several FP.", false),
+    probe("combination", "Combination", "comb.", "One direction by the joint loss of labels and masks.", false),
+    probe(
+        "combination_sum",
+        "Combination (sum)",
+        "comb. sum",
+        "The sum of the unit directions of classifier, pattern and segmentation.",
+        false,
+    ),
+    probe(
+        "combination_span",
+        "Combination (span)",
+        "comb. span",
+        "The classifier in the plane of segmentation and the pattern of masked positions.",
+        false,
+    ),
+    probe(
+        "random_set",
+        "Random sets",
+        "rand. set",
+        "The classifier between two random sets without the concept: what fitting noise gives.",
+        true,
+    ),
 ];
 
 /// The entry of a metric, or none for a name that is not in the table.

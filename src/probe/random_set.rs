@@ -1,0 +1,47 @@
+//! The control of TCAV (Kim et al. 2018): a classifier between two random sets of samples without the concept.
+
+use rand::seq::SliceRandom;
+
+use super::kind::{Earlier, ProbeKind, needed};
+use super::logistic;
+use super::task::{Labelled, Outcome, Task};
+use crate::error::Result;
+
+/// The classifier between two halves of the negatives, as many as the classifier's own classes where there are enough.
+/// Its lambda is the classifier's: no validation sample has a label to choose one by.
+pub struct RandomSet;
+
+impl ProbeKind for RandomSet {
+    fn name(&self) -> &'static str {
+        "random_set"
+    }
+
+    fn about(&self) -> &'static str {
+        "null: the classifier between two random sets of samples without the concept"
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        &["classifier"]
+    }
+
+    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
+        let reference = match needed(earlier, "classifier") {
+            Ok(solution) => solution,
+            Err(refusal) => return Ok(refusal),
+        };
+        let mut rows = task.fit.negative.clone();
+        let (found, wanted) = (rows.len(), 2 * task.options.min_samples);
+        if found < wanted {
+            let reason = format!("{found} samples without the concept to make two sets of, at least {wanted} wanted");
+            return Ok(Outcome::Refused(reason));
+        }
+        rows.shuffle(&mut task.stream("random_set/sets"));
+        let count = reference.counts.0.min(rows.len() / 2);
+        let mut halves = [rows[..count].to_vec(), rows[count..2 * count].to_vec()];
+        halves.iter_mut().for_each(|half| half.sort_unstable());
+        let [positive, negative] = halves;
+        let rows = Labelled { positive, negative };
+        let model = logistic::fit(task.space, &rows, reference.lambda, None)?;
+        Ok(Outcome::Solved(model.solution(reference.lambda, &rows)))
+    }
+}
