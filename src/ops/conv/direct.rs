@@ -124,7 +124,7 @@ mod tests {
             pad in (0usize..4, 0usize..4, 0usize..4, 0usize..4), residual: bool, masked: bool,
         ) {
             let padding = Padding::Explicit([pad.0, pad.1, pad.2, pad.3]);
-            let conv = Conv2d { groups, stride, dilation, padding, ..Conv2d::default() };
+            let conv = Conv2d { stride, dilation, groups, padding, ..Conv2d::default() };
             let x = [batch, groups * channels, size.0, size.1];
             let Ok(g) = conv.geometry(&x, &[groups * out, channels, kernel.0, kernel.1]) else { return Ok(()) };
             let draw = |shape: &[usize], seed| to_vec::<f32>(&random(shape, seed).to_dtype(DType::F32).unwrap()).unwrap();
