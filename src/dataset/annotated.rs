@@ -4,11 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use image::RgbImage;
-
 use super::mask::Mask;
-use super::pictures::{Cache, Frame, Labels, Pictures, masks_digest, presence};
-use super::sample::{Dataset, Presence, Sample, Skipped};
+use super::pictures::{Cache, Frame, Labels, OfPictures, Pictures, masks_digest, presence};
+use super::sample::{Dataset, Presence, Sample};
 use super::spec::DatasetSpec;
 use super::tile::Window;
 use crate::error::Result;
@@ -124,24 +122,16 @@ fn labels(known: &Known, concepts: &[String], window: Window, whole: bool, prese
     labels
 }
 
-impl<L: Layout> Dataset for Annotated<L> {
-    fn concepts(&self) -> &[String] {
+impl<L: Layout> OfPictures for Annotated<L> {
+    fn studied(&self) -> &[String] {
         &self.concepts
     }
 
-    fn samples(&self) -> &[Sample] {
-        self.pictures.samples()
+    fn pictures(&self) -> &Pictures {
+        &self.pictures
     }
 
-    fn skipped(&self) -> &[Skipped] {
-        self.pictures.skipped()
-    }
-
-    fn image(&self, sample: usize) -> Result<RgbImage> {
-        self.pictures.image(sample)
-    }
-
-    fn mask(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
+    fn mask_of(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
         let absent = self.samples()[sample].presence[concept] == Presence::Absent;
         for (frame, window) in self.pictures.places(sample) {
             let known = self.cache.get(&frame.path, |path| self.layout.known(frame, dimensions(path)?))?;

@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use image::{GrayImage, RgbImage};
+use image::GrayImage;
 
 use super::mask::Mask;
-use super::pictures::{Cache, Frame, Labels, Pictures, cut, decode_mask, image_files, stem};
-use super::sample::{Dataset, Presence, Sample, Skipped};
+use super::pictures::{Cache, Frame, Labels, OfPictures, Pictures, cut, decode_mask, image_files, stem};
+use super::sample::Presence;
 use super::spec::DatasetSpec;
 use super::tile::Window;
 use crate::error::{Error, Result};
@@ -114,24 +114,16 @@ fn labels(mask: &GrayImage, window: Window, classes: &[u8], present_from: f32) -
     }
 }
 
-impl Dataset for Camvid {
-    fn concepts(&self) -> &[String] {
+impl OfPictures for Camvid {
+    fn studied(&self) -> &[String] {
         &self.concepts
     }
 
-    fn samples(&self) -> &[Sample] {
-        self.pictures.samples()
+    fn pictures(&self) -> &Pictures {
+        &self.pictures
     }
 
-    fn skipped(&self) -> &[Skipped] {
-        self.pictures.skipped()
-    }
-
-    fn image(&self, sample: usize) -> Result<RgbImage> {
-        self.pictures.image(sample)
-    }
-
-    fn mask(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
+    fn mask_of(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
         let (frame, window) = self.pictures.place(sample);
         let mask = self.masks.get(&mask_path(&frame.path), decode_mask)?;
         Ok(Some(cut(&mask, window, |v| v == self.classes[concept])))
@@ -141,7 +133,9 @@ impl Dataset for Camvid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::sample::Dataset;
     use crate::dataset::spec::{Format, Tile};
+    use image::RgbImage;
 
     fn spec(root: &Path, tile: Option<Tile>) -> DatasetSpec {
         let mut spec = DatasetSpec::of(Format::Camvid);

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use image::{GrayImage, RgbImage};
+use image::GrayImage;
 
 use super::mask::Mask;
 use super::pictures::{
-    Cache, Frame, Labels, Pictures, cut, decode_mask, decode_mask_of, image_files, masks_digest, names, presence, stem,
+    Cache, Frame, Labels, OfPictures, Pictures, cut, decode_mask, decode_mask_of, image_files, masks_digest, names,
+    presence, stem,
 };
-use super::sample::{Dataset, Presence, Sample, Skipped};
+use super::sample::Presence;
 use super::spec::DatasetSpec;
 use super::tile::Window;
 use crate::error::{Error, Result};
@@ -178,24 +179,16 @@ fn labels(
     Ok(windows.iter().map(label).collect())
 }
 
-impl Dataset for Folder {
-    fn concepts(&self) -> &[String] {
+impl OfPictures for Folder {
+    fn studied(&self) -> &[String] {
         &self.concepts
     }
 
-    fn samples(&self) -> &[Sample] {
-        self.pictures.samples()
+    fn pictures(&self) -> &Pictures {
+        &self.pictures
     }
 
-    fn skipped(&self) -> &[Skipped] {
-        self.pictures.skipped()
-    }
-
-    fn image(&self, sample: usize) -> Result<RgbImage> {
-        self.pictures.image(sample)
-    }
-
-    fn mask(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
+    fn mask_of(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
         for (frame, window) in self.pictures.places(sample) {
             if let Some(Origin::Concept(c, Some(path))) = self.origins.get(&frame.path)
                 && *c == concept
@@ -211,7 +204,9 @@ impl Dataset for Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::sample::Dataset;
     use crate::dataset::spec::{Format, Tile};
+    use image::RgbImage;
 
     fn picture(path: &Path, seed: u8) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use image::{GrayImage, RgbImage};
+use image::GrayImage;
 use serde::Deserialize;
 
 use super::mask::Mask;
 use super::pictures::{
-    Cache, Frame, Labels, Pictures, cut, decode_mask, decode_mask_of, masks_digest, names, presence,
+    Cache, Frame, Labels, OfPictures, Pictures, cut, decode_mask, decode_mask_of, masks_digest, names, presence,
 };
-use super::sample::{Dataset, Presence, Sample, Skipped};
+use super::sample::Presence;
 use super::spec::DatasetSpec;
 use super::tile::Window;
 use crate::error::{Error, Result};
@@ -165,24 +165,16 @@ impl Line {
     }
 }
 
-impl Dataset for Manifest {
-    fn concepts(&self) -> &[String] {
+impl OfPictures for Manifest {
+    fn studied(&self) -> &[String] {
         &self.concepts
     }
 
-    fn samples(&self) -> &[Sample] {
-        self.pictures.samples()
+    fn pictures(&self) -> &Pictures {
+        &self.pictures
     }
 
-    fn skipped(&self) -> &[Skipped] {
-        self.pictures.skipped()
-    }
-
-    fn image(&self, sample: usize) -> Result<RgbImage> {
-        self.pictures.image(sample)
-    }
-
-    fn mask(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
+    fn mask_of(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
         for (frame, window) in self.pictures.places(sample) {
             let line = self.lines.get(&frame.path);
             if let Some(path) = line.and_then(|l| l.masks.get(&self.concepts[concept])) {
@@ -197,7 +189,9 @@ impl Dataset for Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::sample::Dataset;
     use crate::dataset::spec::{Format, Tile};
+    use image::RgbImage;
 
     /// Writes 8x8 images a.png to d.png, each of its own pixels, masks m.png (upper left quarter) and z.png (empty),
     /// and the lines.

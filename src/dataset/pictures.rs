@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::decode::decode;
 use super::mask::Mask;
-use super::sample::{Presence, Sample, Skipped};
+use super::sample::{Dataset, Presence, Sample, Skipped};
 use super::spec::DatasetSpec;
 use super::tile::{Window, windows};
 use crate::error::{Error, Result};
@@ -32,6 +32,43 @@ pub struct Frame {
     pub time: Option<f64>,
     /// Its source: see [`Sample::source`].
     pub source: String,
+}
+
+/// A dataset whose samples are windows of picture files: only its concepts and masks are its own.
+pub trait OfPictures: Send + Sync {
+    /// The concepts, in the study's order.
+    fn studied(&self) -> &[String];
+
+    /// The samples.
+    fn pictures(&self) -> &Pictures;
+
+    /// See [`Dataset::mask`].
+    ///
+    /// # Errors
+    /// When the file cannot be read any more.
+    fn mask_of(&self, sample: usize, concept: usize) -> Result<Option<Mask>>;
+}
+
+impl<T: OfPictures> Dataset for T {
+    fn concepts(&self) -> &[String] {
+        self.studied()
+    }
+
+    fn samples(&self) -> &[Sample] {
+        self.pictures().samples()
+    }
+
+    fn skipped(&self) -> &[Skipped] {
+        self.pictures().skipped()
+    }
+
+    fn image(&self, sample: usize) -> Result<RgbImage> {
+        self.pictures().image(sample)
+    }
+
+    fn mask(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
+        self.mask_of(sample, concept)
+    }
 }
 
 /// What is known of one window of an image.
