@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use csv::{ErrorKind, StringRecord};
+
 use crate::error::{Error, Result};
 
 /// A table: names of columns, and rows of as many cells.
@@ -14,26 +16,25 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads a file. Cells may stand in double quotes, but not run over lines.
+    /// Reads a file.
     ///
     /// # Errors
     /// When it cannot be read, or a row has more or fewer cells than the header.
     pub fn read(path: &Path, hint: &str) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::file(path, "there is no such file", hint),
-            _ => Error::file(path, format!("cannot be read: {e}"), hint),
-        })?;
-        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let columns = lines.next().map_or_else(Vec::new, |(_, line)| cells(line));
-        let mut rows = Vec::new();
-        for (number, line) in lines {
-            let row = cells(line);
-            if row.len() != columns.len() {
-                let (line, found, wanted) = (number + 1, row.len(), columns.len());
-                return Err(Error::file(path, format!("line {line} has {found} cells, the header {wanted}"), hint));
+        let wrong = |e: csv::Error| match e.kind() {
+            ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                Error::file(path, "there is no such file", hint)
             }
-            rows.push(row);
-        }
+            ErrorKind::UnequalLengths { pos, expected_len, len } => {
+                let line = pos.as_ref().map_or(0, csv::Position::line);
+                Error::file(path, format!("line {line} has {len} cells, the header {expected_len}"), hint)
+            }
+            _ => Error::file(path, format!("cannot be read: {e}"), hint),
+        };
+        let mut reader = csv::Reader::from_path(path).map_err(wrong)?;
+        let cells = |record: &StringRecord| record.iter().map(str::to_owned).collect::<Vec<_>>();
+        let columns = cells(reader.headers().map_err(wrong)?);
+        let rows = reader.records().map(|row| Ok(cells(&row.map_err(wrong)?))).collect::<Result<_>>()?;
         Ok(Self { columns, rows })
     }
 
@@ -47,30 +48,18 @@ impl Table {
     }
 }
 
-/// The cells of a line; a double quote inside quotes is written twice.
-fn cells(line: &str) -> Vec<String> {
-    let (mut cells, mut cell, mut quoted) = (Vec::new(), String::new(), false);
-    let mut letters = line.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '"' if quoted && letters.peek() == Some(&'"') => cell.extend(letters.next()),
-            '"' => quoted = !quoted,
-            ',' if !quoted => cells.push(std::mem::take(&mut cell)),
-            _ => cell.push(letter),
-        }
-    }
-    cells.push(cell);
-    cells
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn quotes_keep_commas() {
-        assert_eq!(cells(r#"a,,"b, ""c""",d"#), ["a", "", r#"b, "c""#, "d"]);
-        assert_eq!(cells(""), [""]);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        std::fs::write(&path, "w,x,y,z\na,,\"b, \"\"c\"\"\",d\n").unwrap();
+        assert_eq!(Table::read(&path, "help").unwrap().rows, [["a", "", r#"b, "c""#, "d"]]);
+        std::fs::write(&path, "").unwrap();
+        assert!(Table::read(&path, "help").unwrap().columns.is_empty());
     }
 
     #[test]
