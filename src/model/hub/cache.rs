@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::address::Address;
-use crate::model::weights::{USUAL_FILES, shards};
+use crate::model::weights::{USUAL_FILES, is_index, shards};
 
 /// One repository's folder.
 pub(super) struct Repository {
@@ -53,8 +53,7 @@ pub(super) fn is_commit(revision: &str) -> bool {
 
 /// Whether a file is there, and for an index all files it names.
 fn is_whole(path: &Path) -> bool {
-    let names_others = path.to_string_lossy().ends_with(".index.json");
-    path.is_file() && (!names_others || shards(path).is_ok_and(|all| all.iter().all(|shard| shard.is_file())))
+    path.is_file() && (!is_index(path) || shards(path).is_ok_and(|all| all.iter().all(|shard| shard.is_file())))
 }
 
 #[cfg(feature = "hub")]

@@ -19,8 +19,8 @@ const AGAIN: &str = "fetch all files of the model again";
 
 /// Reads the tables of a file, of the files an index names, or of what a folder holds.
 pub(super) fn read(path: &Path) -> Result<Vec<Table>> {
-    let path = if path.is_dir() { inside(path)? } else { path.to_path_buf() };
-    if path.to_string_lossy().ends_with(".index.json") {
+    let path = meant(path)?;
+    if is_index(&path) {
         return Ok(vec![sharded(&path)?]);
     }
     let file = Bytes::map(&path)?;
@@ -32,9 +32,19 @@ pub(super) fn read(path: &Path) -> Result<Vec<Table>> {
 /// # Errors
 /// When a folder or an index does not say.
 pub(in crate::model) fn files(path: &Path) -> Result<Vec<PathBuf>> {
-    let path = if path.is_dir() { inside(path)? } else { path.to_path_buf() };
-    let shards = if path.to_string_lossy().ends_with(".index.json") { shards(&path)? } else { Vec::new() };
+    let path = meant(path)?;
+    let shards = if is_index(&path) { shards(&path)? } else { Vec::new() };
     Ok([vec![path], shards].concat())
+}
+
+/// The file itself, or that of a folder.
+fn meant(path: &Path) -> Result<PathBuf> {
+    if path.is_dir() { inside(path) } else { Ok(path.to_path_buf()) }
+}
+
+/// Whether a file is an index of others, by its name.
+pub(in crate::model) fn is_index(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(".index.json")
 }
 
 /// The weights of a folder: by the usual names, or the only file of its kind.

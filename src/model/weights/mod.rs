@@ -25,7 +25,7 @@ use candle_core::{DType, Device, Tensor};
 use super::hub;
 use crate::error::{Error, Result};
 use bytes::Bytes;
-pub(super) use files::{USUAL_FILES, files, shards};
+pub(super) use files::{USUAL_FILES, files, is_index, shards};
 use mismatch::Mismatch;
 pub use rename::Rules;
 use table::{Entry, choose};

@@ -48,10 +48,10 @@ pub fn info(name: &str) -> Result<&'static ModelInfo> {
     found.ok_or_else(|| Error::unknown("model", name, MODELS.iter().map(|m| m.name)))
 }
 
-/// The course of the training of the weights that cavern brings along.
+/// The course of the training of the weights that cavern brings along; none for other networks.
 ///
 /// # Errors
-/// When there is no such network, or the text is damaged.
+/// When the text is damaged.
 pub fn curve(name: &str) -> Result<Option<Curve>> {
     let curve = info(name).ok().and_then(|info| info.curve).map(serde_json::from_str).transpose();
     curve.map_err(|e| Error::Failure(format!("the learning curve of {name}: {e}")))
