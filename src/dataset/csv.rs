@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use csv::{ErrorKind, StringRecord};
+use csv::{ErrorKind, Position, StringRecord};
 
 use crate::error::{Error, Result};
 
@@ -21,17 +21,18 @@ impl Table {
     /// # Errors
     /// When it cannot be read, or a row has more or fewer cells than the header.
     pub fn read(path: &Path, hint: &str) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::file(path, "there is no such file", hint),
+            _ => Error::file(path, format!("cannot be read: {e}"), hint),
+        })?;
         let wrong = |e: csv::Error| match e.kind() {
-            ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                Error::file(path, "there is no such file", hint)
-            }
             ErrorKind::UnequalLengths { pos, expected_len, len } => {
-                let line = pos.as_ref().map_or(0, csv::Position::line);
+                let line = pos.as_ref().map_or(0, |pos| line(&text, pos));
                 Error::file(path, format!("line {line} has {len} cells, the header {expected_len}"), hint)
             }
             _ => Error::file(path, format!("cannot be read: {e}"), hint),
         };
-        let mut reader = csv::Reader::from_path(path).map_err(wrong)?;
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
         let cells = |record: &StringRecord| record.iter().map(str::to_owned).collect::<Vec<_>>();
         let columns = cells(reader.headers().map_err(wrong)?);
         let rows = reader.records().map(|row| Ok(cells(&row.map_err(wrong)?))).collect::<Result<_>>()?;
@@ -46,6 +47,13 @@ impl Table {
         let found = self.columns.iter().position(|c| c == name);
         found.ok_or_else(|| Error::file(path, format!("has no column `{name}`"), hint))
     }
+}
+
+/// The line a record stands on. Its position is where the one before ended: line ends and empty lines come first.
+fn line(text: &str, position: &Position) -> usize {
+    let (before, behind) = text.split_at_checked(position.byte() as usize).unwrap_or((text, ""));
+    let ends = behind.find(|c| c != '\r' && c != '\n').unwrap_or(behind.len());
+    1 + [before, &behind[..ends]].iter().map(|part| part.matches('\n').count()).sum::<usize>()
 }
 
 #[cfg(test)]
