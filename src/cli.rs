@@ -38,6 +38,10 @@ pub enum Command {
     /// Write tables, figures and the page of a scored study
     #[command(after_help = "Example: cavern report probes/quickstart.toml")]
     Report(StudyArgs),
+    /// Compare the probes of finished runs over concepts, and hold every metric against the truth
+    #[command(after_help = "Example: cavern compare runs/alignment_elements-* --out comparison\n\
+        Runs may differ in seed, world, data and model. The last line on stdout is a page.")]
+    Compare(CompareArgs),
     /// Train the model of a study that has a `train` table
     #[command(after_help = "Example: cavern train probes/train_elements.toml --out runs\n\
         The last line on stdout is the weights file.")]
@@ -82,6 +86,29 @@ pub struct StudyArgs {
     /// Where networks run: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: String,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// What `compare` takes.
+#[derive(Debug, Clone, Args)]
+pub struct CompareArgs {
+    /// Folders of finished runs
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Folder for tables, figures and page
+    #[arg(long, value_name = "DIR", default_value = "comparison")]
+    pub out: PathBuf,
+    /// Only this metric beside accuracy and the truth; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub metric: Vec<String>,
+    /// Resamples of concepts behind every interval
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub bootstrap: usize,
+    /// Seed of the resamples
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
     /// Threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,

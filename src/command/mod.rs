@@ -3,6 +3,7 @@
 pub mod stage;
 pub mod validate;
 
+pub mod compare;
 pub mod dataset;
 pub mod inspect;
 pub mod ls;
@@ -28,6 +29,7 @@ pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Maximise(args) => stage::run(&args, &[Stage::Maximise], out),
         Command::Score(args) => stage::run(&args, &[Stage::Score], out),
         Command::Report(args) => stage::run(&args, &[Stage::Report], out),
+        Command::Compare(args) => compare::run(&args, out),
         Command::Train(args) => train::run(&args, out),
         Command::Validate(args) => validate::run(&args, out),
         Command::Dataset(args) => dataset::run(&args, out),

@@ -49,6 +49,11 @@ pub trait Layout: Send + Sync {
     /// # Errors
     /// A reason for people: the picture is skipped.
     fn known(&self, frame: &Frame, size: (u32, u32)) -> Result<Known, String>;
+
+    /// See [`Dataset::kind`].
+    fn kind(&self, _concept: usize) -> Option<&str> {
+        None
+    }
 }
 
 /// A dataset of annotated pictures.
@@ -125,6 +130,10 @@ fn labels(known: &Known, concepts: &[String], window: Window, whole: bool, prese
 impl<L: Layout> OfPictures for Annotated<L> {
     fn studied(&self) -> &[String] {
         &self.concepts
+    }
+
+    fn kind_of(&self, concept: usize) -> Option<&str> {
+        self.layout.kind(concept)
     }
 
     fn pictures(&self) -> &Pictures {

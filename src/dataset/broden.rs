@@ -193,6 +193,11 @@ impl Broden {
 }
 
 impl Layout for Broden {
+    fn kind(&self, concept: usize) -> Option<&str> {
+        let commonest = self.concepts.get(concept)?.categories.first()?;
+        self.categories.get(*commonest).map(String::as_str)
+    }
+
     fn known(&self, frame: &Frame, size: (u32, u32)) -> Result<Known, String> {
         let row = self.rows.get(&frame.path).ok_or("it is not listed")?;
         let wanted = |c: usize| self.categories[c] != COLOUR || self.concepts.iter().any(|k| k.categories.contains(&c));

@@ -39,6 +39,11 @@ pub trait OfPictures: Send + Sync {
     /// The concepts, in the study's order.
     fn studied(&self) -> &[String];
 
+    /// See [`Dataset::kind`].
+    fn kind_of(&self, _concept: usize) -> Option<&str> {
+        None
+    }
+
     /// The samples.
     fn pictures(&self) -> &Pictures;
 
@@ -52,6 +57,10 @@ pub trait OfPictures: Send + Sync {
 impl<T: OfPictures> Dataset for T {
     fn concepts(&self) -> &[String] {
         self.studied()
+    }
+
+    fn kind(&self, concept: usize) -> Option<&str> {
+        self.kind_of(concept)
     }
 
     fn samples(&self) -> &[Sample] {

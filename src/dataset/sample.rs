@@ -75,6 +75,11 @@ pub trait Dataset: Send + Sync {
     /// The concepts, in the study's order.
     fn concepts(&self) -> &[String];
 
+    /// What kind of concept one is (`object`, `part`, `texture`, `colour`, …), where the dataset knows.
+    fn kind(&self, _concept: usize) -> Option<&str> {
+        None
+    }
+
     /// The index. The order is stable: by file name, then tile.
     fn samples(&self) -> &[Sample];
 

@@ -1,5 +1,6 @@
 //! The `[dataset]` and `[split]` tables of a study.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,10 @@ pub struct DatasetSpec {
     /// Elements: number of pictures. Other formats: use only so many images, evenly spread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
+    /// What kind of concept each is, as in `{ Car = "object" }`: the report compares kinds. It comes before what the dataset
+    /// itself knows (Elements: shape, colour, texture; Broden: its categories).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, String>,
 }
 
 impl DatasetSpec {
@@ -105,6 +110,7 @@ impl DatasetSpec {
             group_until: None,
             world: None,
             count: None,
+            kinds: BTreeMap::new(),
         }
     }
 

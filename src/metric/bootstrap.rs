@@ -27,15 +27,28 @@ impl Bootstrap {
     /// Draws `replicates` resamples of as many blocks as there are. `blocks` has the block id of every sample. The
     /// draws depend on the set of ids and the stream only, never on the order of the samples.
     pub fn new(blocks: &[usize], replicates: usize, rng: &mut ChaCha8Rng) -> Self {
-        let mut ids = blocks.to_vec();
+        Self::within(&vec![0; blocks.len()], blocks, replicates, rng)
+    }
+
+    /// Draws blocks within strata (runs, say): from every stratum as many as it has. `strata` has the stratum of every
+    /// sample; the same block id in two strata is two blocks.
+    pub fn within(strata: &[usize], blocks: &[usize], replicates: usize, rng: &mut ChaCha8Rng) -> Self {
+        let of_sample: Vec<(usize, usize)> = strata.iter().copied().zip(blocks.iter().copied()).collect();
+        let mut ids = of_sample.clone();
         ids.sort_unstable();
         ids.dedup();
-        let block_of = blocks.iter().map(|b| ids.partition_point(|id| id < b) as u32).collect();
+        let block_of = of_sample.iter().map(|id| ids.partition_point(|other| other < id) as u32).collect();
+        let sizes: Vec<usize> = ids.chunk_by(|a, b| a.0 == b.0).map(<[_]>::len).collect();
         let mut counts = vec![0u16; replicates * ids.len()];
         for replicate in counts.chunks_exact_mut(ids.len().max(1)) {
-            for _ in 0..ids.len() {
-                let drawn = &mut replicate[rng.random_range(0..ids.len())];
-                *drawn = drawn.saturating_add(1);
+            let mut rest = replicate;
+            for size in &sizes {
+                let (stratum, others) = rest.split_at_mut(*size);
+                for _ in 0..*size {
+                    let drawn = &mut stratum[rng.random_range(0..*size)];
+                    *drawn = drawn.saturating_add(1);
+                }
+                rest = others;
             }
         }
         Self { block_of, blocks: ids.len(), replicates, counts }
@@ -154,6 +167,19 @@ mod tests {
             b.weights(replicate, &mut w);
             assert_eq!(w[0], w[1]);
             assert_eq!(w[0] + w[2] + w[3], 3.0);
+        }
+    }
+
+    #[test]
+    fn strata_keep_their_sizes() {
+        let (strata, blocks) = ([0, 0, 0, 1, 1], [5, 6, 6, 5, 7]);
+        let b = Bootstrap::within(&strata, &blocks, 50, &mut Seed(1).stream("within"));
+        assert_eq!(b.blocks(), 4);
+        let mut w = vec![0.0; 5];
+        for replicate in 0..50 {
+            b.weights(replicate, &mut w);
+            assert_eq!((w[0] + w[1], w[3] + w[4]), (2.0, 2.0));
+            assert_eq!(w[1], w[2]);
         }
     }
 

@@ -1,19 +1,28 @@
-//! What is measured: accuracy, hard accuracy, segmentation, robustness and directions. Pure functions of arrays.
+//! What is measured: accuracy, hard accuracy, segmentation, robustness and directions, and how probes compare over
+//! concepts. Pure functions of arrays.
 
 pub mod accuracy;
 pub mod bootstrap;
+pub mod compare;
 pub mod correlation;
 pub mod direction;
 pub mod estimate;
 pub mod hard;
+pub mod holm;
 pub mod options;
 pub mod robustness;
 pub mod segmentation;
+pub mod variance;
+
+#[cfg(test)]
+mod golden;
 
 pub use accuracy::{Decisions, Ranking};
 pub use bootstrap::Bootstrap;
+pub use compare::CompareOptions;
 pub use estimate::Estimate;
 pub use hard::HardSet;
 pub use options::ScoreOptions;
 pub use robustness::Views;
 pub use segmentation::Target;
+pub use variance::VarianceOptions;

@@ -3,11 +3,13 @@
 use image::{Rgb, RgbImage};
 
 use super::overlay;
-use super::page::{ConceptCount, CosineMatrix, Overlay, Page, Refusal, RenderingFigure, Trace};
+use super::page::{ConceptCount, CosineMatrix, NormMap, Overlay, Page, Refusal, RenderingFigure, Trace};
 use super::row::{MetricRow, SampleRow};
+use super::{ByProbe, Run, comparisons, correlations};
 use crate::dataset::Mask;
 use crate::maximise::png;
-use crate::metric::Estimate;
+use crate::metric::{CompareOptions, Estimate};
+use crate::seed::Seed;
 
 const LAYERS: [&str; 2] = ["layer2", "layer3"];
 const CONCEPTS: [&str; 4] = ["circle", "red", "striped", "triangle"];
@@ -274,6 +276,17 @@ fn cosines() -> Vec<CosineMatrix> {
     LAYERS.iter().flat_map(|l| CONCEPTS.iter().map(|c| matrix(l, c))).collect()
 }
 
+fn norms() -> Vec<NormMap> {
+    let map = |concept: &str, label: &str, grid: (usize, usize)| NormMap {
+        layer: "layer3".to_owned(),
+        concept: concept.to_owned(),
+        label: label.to_owned(),
+        grid,
+        norms: (0..grid.0 * grid.1).map(|i| 1.2 + wave(i as f64)).collect(),
+    };
+    ["red", "triangle"].iter().flat_map(|c| [map(c, "mean of draws", (7, 7)), map(c, "classifier", (28, 30))]).collect()
+}
+
 fn training() -> Vec<Trace> {
     let panel = |label: &str, end: f32| Trace {
         label: label.to_owned(),
@@ -318,6 +331,7 @@ fn counts() -> Vec<ConceptCount> {
 /// A page with something in every section.
 pub(super) fn page(rows: &[MetricRow]) -> Page<'_> {
     let fact = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    let (run, options) = ([Run { name: "demo", rows }], CompareOptions { bootstrap: 100 });
     Page {
         title: "Elements: do the probes mean their names?",
         about: "Four concepts of generated pictures in two layers of a ResNet50. In this world, red and triangle nearly \
@@ -347,6 +361,15 @@ pub(super) fn page(rows: &[MetricRow]) -> Page<'_> {
             })
             .collect(),
         rows,
+        comparisons: comparisons(&run, &ByProbe::new(), &options, Seed(1)),
+        correlations: correlations(&run, "accuracy", &options, Seed(1)),
+        kinds: vec![
+            fact("circle", "shape"),
+            fact("triangle", "shape"),
+            fact("red", "colour"),
+            fact("striped", "texture"),
+        ],
+        norms: norms(),
         overlays: overlays(),
         renderings: renderings(),
         cosines: cosines(),

@@ -1,18 +1,22 @@
 //! What the numbers allow to be said, in sentences computed from the rows.
 //!
-//! A sentence names a difference only where its 95 % interval leaves zero (or the null level) out; everything else is
-//! given as a number without a verdict.
+//! A sentence names a difference only where its 95 % interval leaves zero (or the null level) out, and one between probes
+//! only where it also holds after Holm's correction over six concepts or more; everything else is given as a number without
+//! a verdict.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::figure::correlation;
-use super::info::{is_null, metric_short, probe_label};
+use super::comparison::Comparison;
+use super::correlation::{Correlation, TRUTH};
+use super::figure::with_interval;
+use super::info::{is_null, metric_label, metric_short, probe_label};
 use super::plot::short_number;
 use super::row::MetricRow;
-use super::select::{headline, layers, natural, series, summarise};
+use super::select::{headline, layers, natural, series, sorted, summarise};
 use crate::metric::Estimate;
+use crate::metric::compare::FEWEST;
 
 /// The classifier's accuracy on ordinary and on hard samples, for one concept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -53,18 +57,34 @@ pub struct Findings {
     pub sentences: Vec<Finding>,
 }
 
-/// Computes the findings of a table.
-pub fn findings(rows: &[MetricRow]) -> Findings {
+/// The metrics that sentences name: the others stand in the tables.
+const NAMED: [&str; 7] = ["accuracy", "hard_h3", "hard_h2", "seg_iou", "icc", "equivariance", "direction_cosine"];
+
+/// Computes the findings of a table, its comparisons and its correlations.
+pub fn findings(rows: &[MetricRow], comparisons: &[Comparison], correlations: &[Correlation]) -> Findings {
     let (hard, gaps) = gaps(rows);
     let mut sentences = Vec::new();
     sentences.extend(gap_sentence(hard, &gaps));
     sentences.extend(layers(rows).into_iter().filter_map(|layer| leaders(rows, layer)));
-    sentences.extend(layers(rows).into_iter().filter_map(|layer| correlations(rows, layer)));
+    sentences.extend(compared(comparisons));
+    sentences.extend(layers(rows).into_iter().filter_map(|layer| correlated(correlations, "accuracy", layer)));
     sentences.extend(maps(rows));
     sentences.extend(fp_cosine(rows));
     sentences.extend(fp_excess(rows));
+    sentences.extend(recalibrated(rows));
     sentences.extend(undefined(rows));
     Findings { hard: if gaps.is_empty() { String::new() } else { metric_short(hard).to_owned() }, gaps, sentences }
+}
+
+/// What several runs allow to be said: of the truth and accuracy against the other metrics, and of probes against each
+/// other.
+pub fn of_runs(comparisons: &[Comparison], correlations: &[Correlation]) -> Vec<Finding> {
+    let mut out = Vec::new();
+    for layer in sorted(correlations.iter().map(|c| c.layer.as_str())) {
+        out.extend([TRUTH, "accuracy"].into_iter().filter_map(|against| correlated(correlations, against, layer)));
+    }
+    out.extend(compared(comparisons));
+    out
 }
 
 /// A value with its interval.
@@ -186,29 +206,90 @@ fn leaders(rows: &[MetricRow], layer: &str) -> Option<Finding> {
         ["accuracy", "hard_h3", "hard_h2", "seg_iou", "icc"].into_iter().filter_map(best).collect();
     (parts.len() >= 2).then(|| {
         let text = format!(
-            "Highest mean over concepts by metric: {}. Differences between probes are not tested here.",
+            "Highest mean over concepts by metric: {}. Being highest shows no difference: see the comparisons.",
             parts.join("; ")
         );
         finding(format!("Leaders in {layer}"), text)
     })
 }
 
-fn correlations(rows: &[MetricRow], layer: &str) -> Option<Finding> {
-    let parts: Vec<String> = ["hard_h3", "hard_h2", "seg_iou", "icc", "direction_cosine"]
-        .into_iter()
-        .filter_map(|metric| {
-            let (rho, points) = correlation(rows, layer, metric)?;
-            Some(format!("{} {} ({points} points)", metric_short(metric), short_number(rho)))
-        })
-        .collect();
-    (!parts.is_empty()).then(|| {
+/// Which differences between probes hold, a sentence a metric; one for all where there are too few concepts.
+fn compared(comparisons: &[Comparison]) -> Vec<Finding> {
+    let over_concepts: Vec<&Comparison> = comparisons.iter().filter(|c| c.concept.is_empty()).collect();
+    let Some(most) = over_concepts.iter().map(|c| c.n).max() else { return Vec::new() };
+    if most < FEWEST {
         let text = format!(
-            "Rank correlation of accuracy with {}. A description of these points only: several come from one concept \
-             and are not independent.",
-            parts.join(", ")
+            "With {most} concepts at most, no difference between probes is claimed: {FEWEST} are the fewest with which \
+             one could be shown. The differences stand in the table of comparisons."
         );
-        finding(format!("Does accuracy tell? {layer}"), text)
-    })
+        return vec![finding("Comparisons of probes", text)];
+    }
+    let of_metric = |metric: &str| {
+        let own: Vec<&Comparison> = over_concepts.iter().copied().filter(|c| c.metric == metric).collect();
+        let mut held: Vec<&Comparison> = own.iter().copied().filter(|c| c.holds()).collect();
+        held.sort_by(|a, b| b.difference.abs().total_cmp(&a.difference.abs()));
+        let largest = match held.as_slice() {
+            [] => String::new(),
+            _ => format!(" The largest: {}.", held.iter().take(3).map(|c| described(c)).collect::<Vec<_>>().join("; ")),
+        };
+        let text = format!(
+            "{} of {} differences between probes over {} concepts hold after Holm's correction.{largest} Where none is \
+             shown, probes are not shown to be equal.",
+            held.len(),
+            own.len(),
+            own.iter().map(|c| c.n).max().unwrap_or(0),
+        );
+        (!own.is_empty()).then(|| finding(format!("Probes by {}", metric_short(metric)), text))
+    };
+    NAMED.into_iter().filter_map(of_metric).collect()
+}
+
+fn described(c: &Comparison) -> String {
+    let side = |probe: &str, variant: &str| format!("{} ({variant})", probe_label(probe));
+    let (mut first, mut second) = (side(&c.probe_a, &c.variant_a), side(&c.probe_b, &c.variant_b));
+    let (mut low, mut high) = (c.ci_low, c.ci_high);
+    if c.difference < 0.0 {
+        (first, second, low, high) = (second, first, -high, -low);
+    }
+    format!(
+        "{first} above {second} by {} [{}, {}] in {} (Holm's p {})",
+        short_number(c.difference.abs()),
+        short_number(low),
+        short_number(high),
+        c.layer,
+        p_value(c.p_holm)
+    )
+}
+
+/// A p-value of three decimals.
+pub(super) fn p_value(p: f64) -> String {
+    if p < 0.001 { "below 0.001".to_owned() } else { format!("{p:.3}") }
+}
+
+/// The rank correlations of a metric with the others at a layer, over all kinds and variants.
+fn correlated(correlations: &[Correlation], against: &str, layer: &str) -> Option<Finding> {
+    let own: Vec<&Correlation> = correlations
+        .iter()
+        .filter(|c| c.against == against && c.layer == layer && c.variant.is_empty() && c.probe.is_empty())
+        .filter(|c| NAMED.contains(&c.metric.as_str()) && c.rho.is_finite())
+        .collect();
+    let concepts = own.iter().map(|c| c.concepts).max()?;
+    let parts: Vec<String> = own.iter().map(|c| format!("{} {}", metric_short(&c.metric), with_interval(c))).collect();
+    let shown: Vec<&str> =
+        own.iter().filter(|c| c.ci_low > 0.0 || c.ci_high < 0.0).map(|c| metric_short(&c.metric)).collect();
+    let verdict = if concepts < FEWEST {
+        format!("With fewer than {FEWEST} concepts this describes the points and no more.")
+    } else if shown.is_empty() {
+        "No interval leaves zero out: no relation is shown.".to_owned()
+    } else {
+        format!("The interval leaves zero out for {}.", shown.join(", "))
+    };
+    let text = format!(
+        "Rank correlation of {} over {concepts} concepts and all probes with {}. {verdict}",
+        metric_label(against).to_lowercase(),
+        parts.join(", ")
+    );
+    Some(finding(format!("Does {} tell? {layer}", metric_short(against)), text))
 }
 
 /// How often the map of a probe points at the concept better than its null.
@@ -283,6 +364,25 @@ fn fp_excess(rows: &[MetricRow]) -> Option<Finding> {
     Some(finding("FP and its degraded twin", text))
 }
 
+/// FP-CAV and cured CAV at their own threshold and at the one chosen on the validation split.
+fn recalibrated(rows: &[MetricRow]) -> Option<Finding> {
+    let mean = |probe: &str, parameter: &str| {
+        let same = |r: &&MetricRow| r.metric == "accuracy" && r.probe == probe && r.parameter == parameter;
+        let own: Vec<&MetricRow> = rows.iter().filter(same).filter(|r| r.estimate.value.is_finite()).collect();
+        summarise(&own).map(|s| short_number(s.mean))
+    };
+    let part = |probe: &str| {
+        let (own, chosen) = (mean(probe, "")?, mean(probe, "calibrated")?);
+        Some(format!("{} {own} at its own threshold, {chosen} at the recalibrated one", probe_label(probe)))
+    };
+    let parts: Vec<String> = ["fp", "cured"].into_iter().filter_map(part).collect();
+    let text = format!(
+        "Mean accuracy: {}. A low accuracy that recalibration mends is a matter of the threshold, not of the direction.",
+        parts.join("; ")
+    );
+    (!parts.is_empty()).then(|| finding("FP and cured, recalibrated", text))
+}
+
 fn undefined(rows: &[MetricRow]) -> Option<Finding> {
     let count = rows.iter().filter(|r| !r.estimate.value.is_finite()).count();
     let text =
@@ -310,31 +410,69 @@ mod tests {
 
     #[test]
     fn a_gap_is_named_only_where_its_interval_allows() {
-        let sure = findings(&gap_rows(0.35));
+        let sure = findings(&gap_rows(0.35), &[], &[]);
         assert_eq!(sure.gaps[0].reading, "lower on hard samples; not told apart from chance there");
         assert!(sure.sentences[0].text.starts_with("For 1 of 1 concepts"));
-        let unsure = findings(&gap_rows(-0.05));
+        let unsure = findings(&gap_rows(-0.05), &[], &[]);
         assert_eq!(unsure.gaps[0].reading, "no difference shown; not told apart from chance there");
         assert!(unsure.sentences[0].text.starts_with("For 0 of 1 concepts"));
-        assert_eq!(findings(&gap_rows(f64::NAN)).gaps[0].reading.split(';').next(), Some("difference has no interval"));
+        assert_eq!(
+            findings(&gap_rows(f64::NAN), &[], &[]).gaps[0].reading.split(';').next(),
+            Some("difference has no interval")
+        );
     }
 
     #[test]
     fn an_fp_cosine_never_stands_without_its_null() {
         let bare = with(row("l", "red", "fp", "full", "cos_classifier", 0.62), 0.6, 0.64, f64::NAN);
-        assert!(findings(&[bare]).sentences[0].text.contains("No selection null was measured"));
+        assert!(findings(&[bare], &[], &[]).sentences[0].text.contains("No selection null was measured"));
         let nulled = with(row("l", "red", "fp", "full", "cos_classifier", 0.62), 0.6, 0.64, 0.61);
         assert!(
-            findings(&[nulled]).sentences[0]
+            findings(&[nulled], &[], &[]).sentences[0]
                 .text
                 .contains("gives 0.61 (null). The interval is above that null in 0 of 1")
         );
         let bare = with(row("l", "red", "fp", "full", "cos_classifier", 0.62), f64::NAN, f64::NAN, 0.61);
-        assert!(findings(&[bare]).sentences[0].text.contains("above that null in 1 of 1 cases; it has no interval"));
+        assert!(
+            findings(&[bare], &[], &[]).sentences[0]
+                .text
+                .contains("above that null in 1 of 1 cases; it has no interval")
+        );
     }
 
     #[test]
     fn nothing_is_said_of_nothing() {
-        assert_eq!(findings(&[]), Findings { hard: String::new(), gaps: vec![], sentences: vec![] });
+        assert_eq!(findings(&[], &[], &[]), Findings { hard: String::new(), gaps: vec![], sentences: vec![] });
+    }
+
+    /// One difference of 0.1 over some concepts, and correlations of it.
+    fn told(concepts: usize) -> String {
+        let mut rows = Vec::new();
+        for i in 0..concepts {
+            let (concept, x) = (format!("c{i}"), i as f64);
+            rows.push(row("l", &concept, "classifier", "full", "accuracy", 0.9 + x / 100.0));
+            rows.push(row("l", &concept, "fp", "full", "accuracy", 0.8 + x / 120.0));
+            rows.push(row("l", &concept, "classifier", "full", "hard_h3", 0.5 + x / 50.0));
+        }
+        let (runs, options) =
+            ([super::super::Run { name: "one", rows: &rows }], crate::metric::CompareOptions::default());
+        let seed = crate::seed::Seed(1);
+        let compared = super::super::comparisons(&runs, &super::super::ByProbe::new(), &options, seed);
+        let correlated = super::super::correlations(&runs, "accuracy", &options, seed);
+        findings(&rows, &compared, &correlated).sentences.iter().map(|f| format!("{}: {}\n", f.about, f.text)).collect()
+    }
+
+    #[test]
+    fn differences_and_relations_are_claimed_from_six_concepts_on() {
+        let few = told(5);
+        assert!(few.contains("With 5 concepts at most, no difference between probes is claimed"), "{few}");
+        assert!(few.contains("describes the points and no more") && !few.contains("hold after"), "{few}");
+        let enough = told(7);
+        assert!(enough.contains("1 of 1 differences between probes over 7 concepts hold after Holm's"), "{enough}");
+        assert!(
+            enough.contains("Classifier (full) above FP (full) by 0.10 [") && enough.contains("Holm's p 0.016"),
+            "{enough}"
+        );
+        assert!(enough.contains("H3 edited 1.00 [1.00, 1.00]. The interval leaves zero out for H3 edited"), "{enough}");
     }
 }

@@ -1,13 +1,18 @@
 //! The report: one self-contained file that needs neither network nor script.
 
+mod compare;
 mod counts;
 mod metrics;
 mod pictures;
+mod statistics;
+
+pub use compare::compare_html;
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
+use super::figure::caption;
 use super::finding::{Findings, findings};
 use super::info::{METRICS, MetricInfo, PROBES, metric_info};
 use super::page::{Page, Refusal};
@@ -15,6 +20,7 @@ use super::select::by_key;
 use crate::error::{Error, Result};
 
 const TEMPLATE: &str = include_str!("../../reports/report.html");
+const MACROS: &str = include_str!("../../reports/macros.html");
 const STYLE: &str = include_str!("../../reports/style.css");
 
 /// A name with its one-line explanation.
@@ -23,6 +29,13 @@ struct Entry {
     label: &'static str,
     name: &'static str,
     explanation: &'static str,
+}
+
+/// A figure with its caption.
+#[derive(Debug, Serialize)]
+struct Drawing<'a> {
+    svg: &'a str,
+    caption: &'static str,
 }
 
 /// Everything the template names.
@@ -37,11 +50,16 @@ struct Context<'a> {
     findings: Findings,
     counts: counts::Counts,
     refusals: &'a [Refusal],
-    bars: Vec<&'a str>,
-    scatters: Vec<&'a str>,
-    cosines: Vec<&'a str>,
-    traces: Vec<&'a str>,
-    training: Vec<&'a str>,
+    fp: Vec<Drawing<'a>>,
+    bars: Vec<Drawing<'a>>,
+    planted: Vec<Drawing<'a>>,
+    scatters: Vec<Drawing<'a>>,
+    cosines: Vec<Drawing<'a>>,
+    variance: Vec<Drawing<'a>>,
+    traces: Vec<Drawing<'a>>,
+    training: Vec<Drawing<'a>>,
+    comparisons: statistics::Compared,
+    correlations: Vec<statistics::Correlated>,
     fp_cosines: Vec<metrics::FpCosine>,
     layers: Vec<metrics::LayerTable>,
     overlays: Vec<pictures::Layer>,
@@ -56,10 +74,7 @@ struct Context<'a> {
 /// # Errors
 /// When the template cannot be rendered.
 pub fn html(page: &Page<'_>, figures: &[(String, String)]) -> Result<String> {
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.add_template("report.html", TEMPLATE).map_err(failed)?;
-    let template = environment.get_template("report.html").map_err(failed)?;
+    let of = |starts: &[&str]| starts.iter().flat_map(|s| drawings(figures, s)).collect::<Vec<_>>();
     let (metrics, probes) = glossary(page);
     let rows = &by_key(page.rows);
     let context = Context {
@@ -69,14 +84,19 @@ pub fn html(page: &Page<'_>, figures: &[(String, String)]) -> Result<String> {
         facts: &page.facts,
         study_text: &page.study_text,
         notes: &page.notes,
-        findings: findings(rows),
+        findings: findings(rows, &page.comparisons, &page.correlations),
         counts: counts::counts(&page.counts),
         refusals: &page.refusals,
-        bars: drawings(figures, "bars"),
-        scatters: drawings(figures, "scatter"),
-        cosines: drawings(figures, "cosine"),
+        fp: drawings(figures, "fp"),
+        bars: of(&["bars", "layers", "kinds"]),
+        planted: drawings(figures, "planted"),
+        scatters: of(&["forest", "scatter"]),
+        cosines: of(&["cosine", "norms"]),
+        variance: drawings(figures, "variance"),
         traces: drawings(figures, "trace"),
         training: drawings(figures, "training"),
+        comparisons: statistics::compared(&page.comparisons),
+        correlations: statistics::correlated(&page.correlations, "accuracy"),
         fp_cosines: metrics::fp_cosines(rows),
         layers: metrics::layer_tables(rows, &page.refusals),
         overlays: pictures::overlays(&page.overlays),
@@ -85,12 +105,21 @@ pub fn html(page: &Page<'_>, figures: &[(String, String)]) -> Result<String> {
         metrics,
         probes,
     };
-    template.render(Serde(&context)).map_err(failed)
+    rendered(TEMPLATE, &context)
 }
 
-/// The SVG texts of the figures whose names begin so.
-fn drawings<'a>(figures: &'a [(String, String)], start: &str) -> Vec<&'a str> {
-    figures.iter().filter(|(name, _)| name.starts_with(start)).map(|(_, svg)| svg.as_str()).collect()
+fn rendered(template: &str, context: &impl Serialize) -> Result<String> {
+    let whole = format!("{MACROS}{template}");
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_template("page.html", &whole).map_err(failed)?;
+    environment.get_template("page.html").and_then(|t| t.render(Serde(context))).map_err(failed)
+}
+
+/// The figures whose file names begin so.
+fn drawings<'a>(figures: &'a [(String, String)], start: &str) -> Vec<Drawing<'a>> {
+    let own = figures.iter().filter(|(name, _)| name.starts_with(start));
+    own.map(|(name, svg)| Drawing { svg, caption: caption(name) }).collect()
 }
 
 /// Explanations of the metrics and probes that occur.
@@ -186,6 +215,10 @@ mod tests {
             counts: vec![],
             refusals: vec![],
             rows: &[],
+            comparisons: vec![],
+            correlations: vec![],
+            kinds: vec![],
+            norms: vec![],
             overlays: vec![],
             renderings: vec![],
             cosines: vec![],

@@ -31,6 +31,36 @@ pub struct ProbeInfo {
 /// The parameter that marks a value divided by the best value a map of that grid can reach.
 pub const OF_CEILING: &str = "of_ceiling";
 
+/// The metrics that are held against accuracy: each asks in its own way whether a direction means its concept.
+pub const ALIGNMENT: [&str; 26] = [
+    "hard_h1",
+    "hard_h2",
+    "hard_h3",
+    "seg_auroc",
+    "seg_ap",
+    "seg_iou",
+    "seg_iou_q",
+    "seg_iou_val",
+    "seg_energy",
+    "seg_pointing",
+    "seg_nra",
+    "false_localisation",
+    "edge_share",
+    "retention",
+    "flip_rate",
+    "icc",
+    "margin_loss",
+    "worst",
+    "equivariance",
+    "insertion",
+    "deletion",
+    "road",
+    "opinion_agreement",
+    "seed_stability",
+    "layer_inconsistency",
+    "direction_cosine",
+];
+
 const fn metric(name: &'static str, label: &'static str, short: &'static str, explanation: &'static str) -> MetricInfo {
     MetricInfo { name, label, short, explanation }
 }
@@ -167,6 +197,32 @@ pub const METRICS: &[MetricInfo] = &[
         "Seed stability",
         "seed stability",
         "Mean cosine between the directions found with different negatives.",
+    ),
+    metric(
+        "entanglement",
+        "Entanglement",
+        "entanglement",
+        "Mean cosine between the classifiers of two concepts from different draws; the parameter names the other concept. \
+         0 is unrelated.",
+    ),
+    metric(
+        "spatial_norm_cv",
+        "Spatial unevenness",
+        "spatial CV",
+        "How unevenly a full probe's weights lie on the grid: standard deviation over mean of their norms by position. 0 is \
+         even.",
+    ),
+    metric(
+        "direction_variance",
+        "Variance of the direction",
+        "variance",
+        "How far unit directions scatter over draws of that many samples a class: 0 is the same direction, 1 unrelated ones.",
+    ),
+    metric(
+        "variance_slope",
+        "Slope of the variance",
+        "variance slope",
+        "Slope of the direction's variance against the number of samples, both as logarithms. Independent draws give −1.",
     ),
     metric(
         "false_positives",

@@ -1,8 +1,11 @@
 //! What is shown: tables, figures and one self-contained page.
 //!
-//! Nothing is measured here. Every number comes from a [`MetricRow`]; means over concepts, rank correlations and the
-//! findings' sentences are computed from those rows, so that a page can be made again from the tables alone.
+//! Nothing is measured here. Every number comes from a [`MetricRow`]; means over concepts, comparisons of probes, rank
+//! correlations and the findings' sentences are computed from those rows, so that a page can be made again from the tables
+//! alone.
 
+pub mod comparison;
+pub mod correlation;
 pub mod figure;
 pub mod finding;
 pub mod html;
@@ -13,14 +16,22 @@ pub mod plot;
 pub mod row;
 mod select;
 pub mod table;
+pub mod units;
 
-pub use figure::figures;
-pub use html::html;
-pub use info::{MetricInfo, ProbeInfo, metric_info, probe_info};
+pub use comparison::{ByProbe, Comparison, Pictures, comparisons};
+pub use correlation::{Correlation, TRUTH, correlations};
+pub use figure::{compared, figures};
+pub use finding::{Finding, of_runs};
+pub use html::{compare_html, html};
+pub use info::{MetricInfo, ProbeInfo, metric_info, probe_info, probe_label};
 pub use overlay::overlay;
-pub use page::{ConceptCount, CosineMatrix, Overlay, Page, Refusal, RenderingFigure, Trace};
+pub use page::{ConceptCount, CosineMatrix, NormMap, Overlay, Page, Refusal, RenderingFigure, Trace};
 pub use row::{MetricRow, SampleRow};
-pub use table::{metrics_csv, metrics_parquet, read_metrics_parquet, samples_parquet};
+pub use table::{
+    comparisons_csv, comparisons_parquet, correlations_csv, metrics_csv, metrics_parquet, read_metrics_parquet,
+    samples_parquet,
+};
+pub use units::Run;
 
 #[cfg(test)]
 mod demo;

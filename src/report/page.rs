@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::comparison::Comparison;
+use super::correlation::Correlation;
 use super::row::MetricRow;
 
 /// Everything a report shows.
@@ -21,6 +23,14 @@ pub struct Page<'a> {
     pub refusals: Vec<Refusal>,
     /// All measured numbers.
     pub rows: &'a [MetricRow],
+    /// Probes against each other: [`super::comparisons`] of the rows.
+    pub comparisons: Vec<Comparison>,
+    /// Accuracy against the other metrics, and the truth against all of them: [`super::correlations`] of the rows.
+    pub correlations: Vec<Correlation>,
+    /// Concepts and what kind of concept they are; a concept without a kind is not listed.
+    pub kinds: Vec<(String, String)>,
+    /// Where the weights of full directions lie on the grid.
+    pub norms: Vec<NormMap>,
     /// Localisation maps over pictures.
     pub overlays: Vec<Overlay>,
     /// Pictures made by activation maximisation.
@@ -130,6 +140,21 @@ pub struct CosineMatrix {
     pub names: Vec<String>,
     /// `names.len()` rows of as many cosines; NaN where a direction is missing.
     pub values: Vec<Vec<f64>>,
+}
+
+/// Norms of the weights of a full direction, by position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NormMap {
+    /// The layer's name.
+    pub layer: String,
+    /// The concept's name.
+    pub concept: String,
+    /// The probe's kind, or what else the map is of.
+    pub label: String,
+    /// Height and width of the grid.
+    pub grid: (usize, usize),
+    /// `height * width` norms, row by row.
+    pub norms: Vec<f64>,
 }
 
 /// Numbers by step: the objective of one activation maximisation, or one number of the course of a training.

@@ -6,7 +6,6 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::info::probe_order;
 use crate::error::{Error, Result};
 
 /// A part of a figure, in pixels.
@@ -19,19 +18,6 @@ pub(super) const MUTED: RGBColor = RGBColor(96, 103, 117);
 /// Lines of a grid.
 pub(super) const GRID: RGBColor = RGBColor(228, 231, 236);
 
-/// Okabe and Ito's colours, which stay apart for colour-blind eyes, in the order of [`super::info::PROBES`]; greys for
-/// the two nulls and black for probes of other names.
-const PROBE_COLOURS: [RGBColor; 8] = [
-    RGBColor(0, 114, 178),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(213, 94, 0),
-    RGBColor(204, 121, 167),
-    RGBColor(150, 150, 150),
-    RGBColor(95, 95, 95),
-    RGBColor(30, 30, 30),
-];
-
 /// Lines that stand for no probe, told apart by order.
 const LINE_COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
@@ -42,9 +28,32 @@ const LINE_COLOURS: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
 ];
 
-/// The colour of a probe in every figure.
+/// The colour of a probe in every figure: Okabe and Ito's, which stay apart for colour-blind eyes, for the kinds that are
+/// always there; shades of the nearest of those for their relatives; greys for the nulls.
 pub(super) fn probe_colour(probe: &str) -> RGBColor {
-    PROBE_COLOURS[probe_order(probe).min(PROBE_COLOURS.len() - 1)]
+    match probe {
+        "classifier" => RGBColor(0, 114, 178),
+        "svm" => RGBColor(86, 180, 233),
+        "ridge" => RGBColor(30, 60, 120),
+        "lda" => RGBColor(120, 160, 210),
+        "car" => RGBColor(0, 160, 170),
+        "pattern" => RGBColor(230, 159, 0),
+        "mean_difference" => RGBColor(240, 205, 80),
+        "fast_cav" => RGBColor(160, 110, 0),
+        "segmentation" => RGBColor(0, 158, 115),
+        "combination" => RGBColor(0, 95, 65),
+        "combination_sum" => RGBColor(120, 200, 120),
+        "combination_span" => RGBColor(150, 160, 40),
+        "fp" => RGBColor(213, 94, 0),
+        "cured" => RGBColor(204, 121, 167),
+        "cured_partial" => RGBColor(130, 60, 120),
+        "cured_span" => RGBColor(230, 170, 215),
+        "imported" => RGBColor(120, 80, 50),
+        "random" => RGBColor(150, 150, 150),
+        "permuted" => RGBColor(95, 95, 95),
+        "random_set" => RGBColor(190, 190, 190),
+        _ => RGBColor(30, 30, 30),
+    }
 }
 
 /// The colour of the n-th line.

@@ -111,33 +111,6 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Spearman's rank correlation, ties at their mean rank; none below three pairs or where one side is constant.
-pub(super) fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
-    if pairs.len() < 3 {
-        return None;
-    }
-    let x = ranks(&pairs.iter().map(|p| p.0).collect::<Vec<_>>());
-    let y = ranks(&pairs.iter().map(|p| p.1).collect::<Vec<_>>());
-    let (mx, my) = (mean(&x), mean(&y));
-    let sum = |f: &dyn Fn(f64, f64) -> f64| x.iter().zip(&y).map(|(a, b)| f(a - mx, b - my)).sum::<f64>();
-    let scale = (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt();
-    (scale > 0.0).then(|| sum(&|a, b| a * b) / scale)
-}
-
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
-    let mut out = vec![0.0; values.len()];
-    for tied in order.chunk_by(|a, b| values[*a] == values[*b]) {
-        // The tied values hold the places from `below` on; each gets the middle of them.
-        let below = values.iter().filter(|v| **v < values[tied[0]]).count();
-        for i in tied {
-            out[*i] = below as f64 + f64::midpoint(tied.len() as f64, 1.0);
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,17 +119,5 @@ mod tests {
     fn numbers_in_names_count_as_numbers() {
         let names = sorted(["layer10", "layer2", "b.1", "layer2.0"].into_iter());
         assert_eq!(names, ["b.1", "layer2", "layer2.0", "layer10"]);
-    }
-
-    #[test]
-    fn spearman_of_hand_cases() {
-        let line: Vec<(f64, f64)> = (0..5).map(|i| (f64::from(i), f64::from(i * i))).collect();
-        assert!((spearman(&line).unwrap() - 1.0).abs() < 1e-12);
-        let back: Vec<(f64, f64)> = line.iter().map(|(x, y)| (*x, -y)).collect();
-        assert!((spearman(&back).unwrap() + 1.0).abs() < 1e-12);
-        // Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, squares 4.5 and 5.
-        let tied = spearman(&[(1.0, 1.0), (2.0, 2.0), (2.0, 3.0), (3.0, 4.0)]).unwrap();
-        assert!((tied - 4.5 / (4.5f64 * 5.0).sqrt()).abs() < 1e-12);
-        assert_eq!(spearman(&[(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]), None);
     }
 }

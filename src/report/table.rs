@@ -1,4 +1,4 @@
-//! `metrics.csv`, `metrics.parquet`, `samples.parquet`: long tables, sorted by key, the same bytes for the same rows.
+//! `metrics.csv`, `metrics.parquet`, `samples.parquet`, `comparisons.csv`, `correlations.csv`: long tables, sorted by key, the same bytes for the same rows.
 //!
 //! A number that is not defined (NaN) is null in parquet and an empty cell in csv; an empty name is `""` in csv, so the
 //! two differ. The parquet files carry [`SCHEMA_VERSION`] in their key-value metadata under [`SCHEMA_KEY`]; csv has no
@@ -15,6 +15,8 @@ use polars::prelude::{
     SerReader, SerWriter,
 };
 
+use super::comparison::Comparison;
+use super::correlation::Correlation;
 use super::row::{MetricRow, SampleRow};
 use crate::error::{Error, Result};
 use crate::metric::Estimate;
@@ -32,10 +34,31 @@ const ROW_GROUP: usize = 65_536;
 /// # Errors
 /// When two rows have the same key.
 pub fn metrics_csv(rows: &[MetricRow]) -> Result<Vec<u8>> {
-    let mut frame = metric_frame(rows)?;
-    let mut bytes = Vec::new();
-    CsvWriter::new(&mut bytes).n_threads(1).finish(&mut frame).map_err(failed("write metrics.csv"))?;
-    Ok(bytes)
+    csv(metric_frame(rows)?)
+}
+
+/// The comparisons as csv, with a header line, in their order.
+///
+/// # Errors
+/// When the table cannot be written.
+pub fn comparisons_csv(rows: &[Comparison]) -> Result<Vec<u8>> {
+    csv(comparison_frame(rows)?)
+}
+
+/// The comparisons as parquet.
+///
+/// # Errors
+/// When the table cannot be written.
+pub fn comparisons_parquet(rows: &[Comparison]) -> Result<Vec<u8>> {
+    parquet(comparison_frame(rows)?)
+}
+
+/// The correlations as csv, with a header line, in their order.
+///
+/// # Errors
+/// When the table cannot be written.
+pub fn correlations_csv(rows: &[Correlation]) -> Result<Vec<u8>> {
+    csv(correlation_frame(rows)?)
 }
 
 /// The metric table as parquet.
@@ -120,6 +143,12 @@ fn rows_of(frame: &DataFrame) -> Result<Vec<MetricRow>, PolarsError> {
     Ok((0..frame.height()).map(row).collect())
 }
 
+fn csv(mut frame: DataFrame) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    CsvWriter::new(&mut bytes).n_threads(1).finish(&mut frame).map_err(failed("write a csv table"))?;
+    Ok(bytes)
+}
+
 fn parquet(mut frame: DataFrame) -> Result<Vec<u8>> {
     let version = vec![(SCHEMA_KEY.to_owned(), SCHEMA_VERSION.to_owned())];
     let mut bytes = Vec::new();
@@ -197,6 +226,57 @@ fn sample_frame(rows: &[SampleRow]) -> Result<DataFrame> {
     DataFrame::new(rows.len(), columns).map_err(failed("build the sample table"))
 }
 
+fn comparison_frame(rows: &[Comparison]) -> Result<DataFrame> {
+    let text = |name: &str, f: fn(&Comparison) -> &str| text_column(name, rows.iter().map(f));
+    let number = |name: &str, f: fn(&Comparison) -> f64| number_column(name, rows.iter().map(f));
+    let columns = vec![
+        text("layer", |r| &r.layer),
+        text("metric", |r| &r.metric),
+        text("concept", |r| &r.concept),
+        text("probe_a", |r| &r.probe_a),
+        text("variant_a", |r| &r.variant_a),
+        text("probe_b", |r| &r.probe_b),
+        text("variant_b", |r| &r.variant_b),
+        number("difference", |r| r.difference),
+        number("ci_low", |r| r.ci_low),
+        number("ci_high", |r| r.ci_high),
+        number("within_low", |r| r.within_low),
+        number("within_high", |r| r.within_high),
+        number("p", |r| r.p),
+        number("p_holm", |r| r.p_holm),
+        number("effect_dz", |r| r.effect),
+        count_column("n", rows.iter().map(|r| r.n as u64)),
+        count_column("runs", rows.iter().map(|r| r.runs as u64)),
+        flag_column("higher_is_better", rows.iter().map(|r| r.higher_is_better)),
+    ];
+    DataFrame::new(rows.len(), columns).map_err(failed("build the table of comparisons"))
+}
+
+fn correlation_frame(rows: &[Correlation]) -> Result<DataFrame> {
+    let text = |name: &str, f: fn(&Correlation) -> &str| text_column(name, rows.iter().map(f));
+    let number = |name: &str, f: fn(&Correlation) -> f64| number_column(name, rows.iter().map(f));
+    let count = |name: &str, f: fn(&Correlation) -> usize| count_column(name, rows.iter().map(|r| f(r) as u64));
+    let columns = vec![
+        text("against", |r| &r.against),
+        text("layer", |r| &r.layer),
+        text("variant", |r| &r.variant),
+        text("probe", |r| &r.probe),
+        text("metric", |r| &r.metric),
+        number("rho", |r| r.rho),
+        number("ci_low", |r| r.ci_low),
+        number("ci_high", |r| r.ci_high),
+        number("within_low", |r| r.within_low),
+        number("within_high", |r| r.within_high),
+        number("gain", |r| r.gain),
+        number("gain_low", |r| r.gain_low),
+        number("gain_high", |r| r.gain_high),
+        count("concepts", |r| r.concepts),
+        count("runs", |r| r.runs),
+        count("points", |r| r.points),
+    ];
+    DataFrame::new(rows.len(), columns).map_err(failed("build the table of correlations"))
+}
+
 fn text_column<'a>(name: &str, values: impl Iterator<Item = &'a str>) -> Column {
     Column::new(name.into(), values.collect::<Vec<_>>())
 }
@@ -249,6 +329,24 @@ mod tests {
         // NaN is unlike itself, so the texts are compared.
         assert_eq!(format!("{:?}", back[1]), format!("{:?}", rows[0]));
         assert_eq!(format!("{:?}", back[0]), format!("{:?}", rows[1]));
+    }
+
+    #[test]
+    fn comparisons_and_correlations_have_a_line_each() {
+        use super::super::{ByProbe, Run, comparisons, correlations};
+        use crate::metric::CompareOptions;
+        use crate::seed::Seed;
+        let rows = demo::rows();
+        let (runs, options) = ([Run { name: "demo", rows: &rows }], CompareOptions { bootstrap: 100 });
+        let compared = comparisons(&runs, &ByProbe::new(), &options, Seed(1));
+        let text = String::from_utf8(comparisons_csv(&compared).unwrap()).unwrap();
+        assert_eq!(text.lines().count(), compared.len() + 1);
+        assert!(text.starts_with("layer,metric,concept,probe_a,variant_a,probe_b,variant_b,difference,"), "{text}");
+        assert!(!text.contains("NaN") && !comparisons_parquet(&compared).unwrap().is_empty());
+        let correlated = correlations(&runs, "accuracy", &options, Seed(1));
+        let text = String::from_utf8(correlations_csv(&correlated).unwrap()).unwrap();
+        assert_eq!(text.lines().count(), correlated.len() + 1);
+        assert!(text.contains("accuracy,layer2,full,classifier,hard_h3,"), "{text}");
     }
 
     #[test]

@@ -70,6 +70,9 @@ impl Context {
         let seed = Seed(study.seed);
         let device = device(&settings.device)?;
         let dataset = dataset::open(&study.dataset, seed)?;
+        if let Some(unknown) = study.dataset.kinds.keys().find(|k| !dataset.concepts().contains(k)) {
+            return Err(Error::unknown("concept", unknown, dataset.concepts().iter().map(String::as_str)));
+        }
         let split = split::split(dataset.samples(), &study.split, seed)?;
         let graph = graph(&study, &device)?;
         let layers = layers(&study, graph.as_ref(), dataset.as_ref())?;
@@ -109,6 +112,12 @@ impl Context {
     /// The concepts.
     pub fn concepts(&self) -> &[String] {
         self.dataset.concepts()
+    }
+
+    /// What kind of concept one is, where the study or its dataset says so.
+    pub fn kind(&self, concept: usize) -> Option<&str> {
+        let told = self.concepts().get(concept).and_then(|name| self.study.dataset.kinds.get(name));
+        told.map(String::as_str).or_else(|| self.dataset.kind(concept))
     }
 
     /// The samples of a part, in order.

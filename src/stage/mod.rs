@@ -17,6 +17,7 @@ pub mod overlays;
 pub mod progress;
 pub mod report;
 pub mod score;
+pub mod statistics;
 pub mod training;
 
 pub use context::{Context, Layer, Settings};

@@ -3,15 +3,19 @@
 use serde_json::json;
 
 use super::maximise::Role;
-use super::{Context, Progress, fit, fitted, maximise, overlays, score, training};
+use super::statistics::statistics;
+use super::{Context, Layer, Progress, fit, fitted, maximise, overlays, score, training};
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::Result;
-use crate::metric::direction::cosine;
+use crate::metric::direction::{cosine, spatial_norms};
 use crate::model::recipe::SourceFile;
 use crate::model::train::Curve;
 use crate::probe::{Cav, Variant};
-use crate::report::{self, ConceptCount, CosineMatrix, MetricRow, Page, Refusal, RenderingFigure, SampleRow, Trace};
+use crate::report::{
+    self, Comparison, ConceptCount, Correlation, CosineMatrix, MetricRow, NormMap, Page, Refusal, RenderingFigure,
+    SampleRow, Trace,
+};
 use crate::store::file::{to_json, write_atomic};
 
 /// How the pictures differ from the numbers.
@@ -38,22 +42,26 @@ pub fn run(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// What the stages before have made.
+/// What the stages before have made, and what follows from it.
+#[derive(Default)]
 struct Gathered {
     fitted: Vec<(usize, Variant, fitted::Fitted)>,
     metrics: Vec<MetricRow>,
     samples: Vec<SampleRow>,
+    comparisons: Vec<Comparison>,
+    correlations: Vec<Correlation>,
 }
 
 impl Gathered {
     fn of(context: &Context) -> Result<Self> {
-        let mut all = Self { fitted: Vec::new(), metrics: Vec::new(), samples: Vec::new() };
+        let mut all = Self::default();
         for (layer, variant) in context.units() {
             all.fitted.push((layer, variant, fit::get(context, layer, variant)?.1));
             let scored = score::get(context, layer, variant)?;
             all.metrics.extend(scored.metrics);
             all.samples.extend(scored.samples);
         }
+        (all.comparisons, all.correlations) = statistics(context, &all.metrics, &all.samples);
         Ok(all)
     }
 
@@ -66,6 +74,9 @@ fn write_tables(context: &Context, gathered: &Gathered) -> Result<()> {
     let write = |name: &str, bytes: &[u8]| write_atomic(&context.folder.join(name), bytes);
     write("metrics.csv", &report::metrics_csv(&gathered.metrics)?)?;
     write("metrics.parquet", &report::metrics_parquet(&gathered.metrics)?)?;
+    write("comparisons.csv", &report::comparisons_csv(&gathered.comparisons)?)?;
+    write("comparisons.parquet", &report::comparisons_parquet(&gathered.comparisons)?)?;
+    write("correlations.csv", &report::correlations_csv(&gathered.correlations)?)?;
     write("samples.parquet", &report::samples_parquet(&gathered.samples)?)?;
     let named: Vec<(String, &Cav)> = gathered.cavs().map(|c| (name(c), c)).collect();
     write("cavs.safetensors", &fitted::tensors(&named, Some(provenance(context, &named)?))?)?;
@@ -144,6 +155,10 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
         counts: counts(context),
         refusals: refusals(context, gathered),
         rows: &gathered.metrics,
+        comparisons: gathered.comparisons.clone(),
+        correlations: gathered.correlations.clone(),
+        kinds: kinds(context),
+        norms: norms(context, gathered),
         overlays: overlays::draw(context, &gathered.fitted)?,
         traces: renderings.iter().map(|(r, _)| Trace { label: label(context, r), values: r.trace.clone() }).collect(),
         renderings: renderings.into_iter().map(|(r, png)| figure(context, gathered, &r, png)).collect(),
@@ -250,6 +265,41 @@ fn cosines(context: &Context, gathered: &Gathered) -> Vec<CosineMatrix> {
                 names: cavs.iter().map(|c| c.probe.clone()).collect(),
                 values: cavs.iter().map(|c| row(c)).collect(),
             });
+        }
+    }
+    out
+}
+
+/// The concepts whose kind is known.
+fn kinds(context: &Context) -> Vec<(String, String)> {
+    let kind = |(i, name): (usize, &String)| Some((name.clone(), context.kind(i)?.to_owned()));
+    context.concepts().iter().enumerate().filter_map(kind).collect()
+}
+
+/// Where the weights of full directions lie: the mean over classifiers from different draws, then every kind's own.
+fn norms(context: &Context, gathered: &Gathered) -> Vec<NormMap> {
+    let mut out = Vec::new();
+    for (layer, _, fitted) in gathered.fitted.iter().filter(|(_, variant, _)| *variant == Variant::Full) {
+        let Layer { name, shape, .. } = &context.layers[*layer];
+        let (grid, positions) = ((shape[1], shape[2]), shape[1] * shape[2]);
+        let mut push = |concept: &str, label: &str, directions: &[&[f32]]| {
+            if !directions.is_empty() && positions > 1 {
+                let norms = spatial_norms(directions, positions);
+                out.push(NormMap {
+                    layer: name.clone(),
+                    concept: concept.to_owned(),
+                    label: label.to_owned(),
+                    grid,
+                    norms,
+                });
+            }
+        };
+        for concept in context.concepts() {
+            let draws = fitted.references.iter().filter(|c| c.concept == *concept);
+            push(concept, "mean of draws", &draws.map(|c| c.direction.as_slice()).collect::<Vec<_>>());
+            for cav in fitted.cavs.iter().filter(|c| c.concept == *concept) {
+                push(concept, report::probe_label(&cav.probe), &[&cav.direction]);
+            }
         }
     }
     out

@@ -11,7 +11,7 @@ use crate::dataset::{DatasetSpec, SplitSpec};
 use crate::error::{Error, Result, nearest};
 use crate::localise::LocaliseOptions;
 use crate::maximise::MaximiseOptions;
-use crate::metric::ScoreOptions;
+use crate::metric::{CompareOptions, ScoreOptions, VarianceOptions};
 use crate::model::recipe::is_onnx;
 use crate::model::train::TrainOptions;
 use crate::model::weights::{Options as WeightsOptions, Rules};
@@ -55,6 +55,12 @@ pub struct Study {
     /// Attribution maps in the report.
     #[serde(default)]
     pub localise: LocaliseOptions,
+    /// How probes are compared over concepts.
+    #[serde(default, skip_serializing_if = "CompareOptions::is_default")]
+    pub compare: CompareOptions,
+    /// The variance of directions against the number of samples; left out, it is not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variance: Option<VarianceOptions>,
     /// Activation maximisation; left out, none is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximise: Option<MaximiseOptions>,
@@ -192,6 +198,10 @@ impl Study {
         if let Some(train) = &self.train {
             train.check()?;
         }
+        if let Some(variance) = &self.variance {
+            variance.check()?;
+        }
+        self.compare.check()?;
         self.activation.check()?;
         self.score.check()
     }
@@ -248,6 +258,17 @@ mod tests {
         let digest = |set: &str| with(set).unwrap().digest().unwrap();
         assert_ne!(digest("seed=1"), digest("model.key=teacher"));
         assert_ne!(digest("seed=1"), digest("model.rename.a=b"));
+    }
+
+    #[test]
+    fn tables_left_out_change_no_digest() {
+        let digest = |set: &str| with(set).unwrap().digest().unwrap();
+        assert_eq!(digest("seed=1"), digest("compare.bootstrap=10000"));
+        assert_ne!(digest("seed=1"), digest("compare.bootstrap=500"));
+        assert_ne!(digest("seed=1"), digest("variance.draws=30"));
+        assert!(with("variance.draws=1").unwrap_err().to_string().contains("variance.draws"));
+        assert!(with("compare.bootstrap=1").unwrap_err().to_string().contains("compare.bootstrap"));
+        assert!(with("compare.draws=9").is_err());
     }
 
     #[test]

@@ -197,6 +197,14 @@ impl Dataset for Elements {
         &self.concepts
     }
 
+    fn kind(&self, concept: usize) -> Option<&str> {
+        self.attributes.get(concept).map(|a| match a {
+            Attribute::Shape(_) => "shape",
+            Attribute::Colour(_) => "colour",
+            Attribute::Texture(_) => "texture",
+        })
+    }
+
     fn samples(&self) -> &[Sample] {
         &self.samples
     }

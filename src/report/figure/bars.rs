@@ -1,4 +1,4 @@
-//! Probe by metric bars, a panel for each layer: means over concepts with whiskers and null marks.
+//! Probe by metric bars, a panel for each layer or kind of concept: means over concepts with whiskers and null marks.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -8,11 +8,14 @@ use super::super::plot::{
     Area, GRID, INK, MUTED, block, bold, failed, line, pale, probe_colour, short_number, svg, text, text_width, write,
 };
 use super::super::row::MetricRow;
-use super::super::select::{Series, Summary, headline, layers, series, summarise};
+use super::super::select::{Series, Summary, headline, series, summarise};
 use crate::error::Result;
 
-/// The metrics shown, from plain accuracy over hard accuracy to localisation and robustness.
-const GROUPS: [&str; 7] = ["accuracy", "hard_h1", "hard_h2", "hard_h3", "seg_auroc", "seg_iou", "icc"];
+/// From plain accuracy over hard accuracy to localisation and robustness.
+pub(super) const OVERVIEW: [&str; 10] =
+    ["accuracy", "hard_h1", "hard_h2", "hard_h3", "seg_auroc", "seg_iou", "seg_ap", "seg_nra", "icc", "equivariance"];
+/// What only pictures that can be drawn again know, and what is held against it.
+pub(super) const PLANTED: [&str; 4] = ["direction_cosine", "seg_auroc", "hard_h3", "accuracy"];
 
 const WIDTH: i32 = 1180;
 const LEFT: i32 = 52;
@@ -27,19 +30,20 @@ struct Group<'a> {
     bars: Vec<(Series<'a>, Summary)>,
 }
 
-/// One layer.
+/// One layer, or one kind of concept.
 struct Panel<'a> {
-    layer: &'a str,
+    title: &'a str,
     groups: Vec<Group<'a>>,
 }
 
-/// The figure, or none without a row of the metrics it shows.
-pub(super) fn draw(rows: &[MetricRow]) -> Result<Option<String>> {
-    let panels: Vec<Panel<'_>> = layers(rows).into_iter().filter_map(|layer| panel(rows, layer)).collect();
-    if panels.is_empty() {
+/// The figure of these panels (title and rows) and metrics, or none without a row of a metric.
+pub(super) fn draw(panels: &[(String, Vec<MetricRow>)], metrics: &[&str]) -> Result<Option<String>> {
+    let shown: Vec<Panel<'_>> = panels.iter().filter_map(|(title, rows)| panel(title, rows, metrics)).collect();
+    if shown.is_empty() {
         return Ok(None);
     }
-    let drawn = series(rows.iter().filter(|r| GROUPS.contains(&r.metric.as_str())));
+    let drawn = series(panels.iter().flat_map(|p| &p.1).filter(|r| metrics.contains(&r.metric.as_str())));
+    let panels = shown;
     let legend = legend_height(&drawn);
     let each = TITLE + PLOT + BELOW;
     let image = svg(WIDTH, legend + each * panels.len() as i32, |root| {
@@ -52,11 +56,12 @@ pub(super) fn draw(rows: &[MetricRow]) -> Result<Option<String>> {
     Ok(Some(image))
 }
 
-fn panel<'a>(rows: &'a [MetricRow], layer: &'a str) -> Option<Panel<'a>> {
-    let groups: Vec<Group<'a>> = GROUPS
-        .into_iter()
+fn panel<'a>(title: &'a str, rows: &'a [MetricRow], metrics: &[&'a str]) -> Option<Panel<'a>> {
+    let groups: Vec<Group<'a>> = metrics
+        .iter()
+        .copied()
         .filter_map(|metric| {
-            let picked: Vec<&MetricRow> = headline(rows, metric).into_iter().filter(|r| r.layer == layer).collect();
+            let picked = headline(rows, metric);
             let bars: Vec<_> = series(picked.iter().copied())
                 .into_iter()
                 .filter_map(|s| {
@@ -68,7 +73,7 @@ fn panel<'a>(rows: &'a [MetricRow], layer: &'a str) -> Option<Panel<'a>> {
             (!bars.is_empty()).then_some(Group { metric, bars })
         })
         .collect();
-    (!groups.is_empty()).then_some(Panel { layer, groups })
+    (!groups.is_empty()).then_some(Panel { title, groups })
 }
 
 /// The vertical axis: always 0 to 1, and below only where a value is.
@@ -80,7 +85,7 @@ fn bottom(panel: &Panel<'_>) -> f64 {
 fn draw_panel(root: &Area<'_>, panel: &Panel<'_>, top: i32) -> Result<()> {
     let low = bottom(panel).max(-1.0);
     let y = |v: f64| top + TITLE + ((1.0 - v.clamp(low, 1.0)) / (1.0 - low) * f64::from(PLOT)).round() as i32;
-    write(root, panel.layer, (LEFT, top + TITLE - 12), &bold(15, INK, HPos::Left, VPos::Bottom))?;
+    write(root, panel.title, (LEFT, top + TITLE - 12), &bold(15, INK, HPos::Left, VPos::Bottom))?;
     let steps = ((1.0 - low) / 0.25).round() as i32;
     for i in 0..=steps {
         let v = low + 0.25 * f64::from(i);

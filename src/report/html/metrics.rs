@@ -90,12 +90,16 @@ struct Full {
     reason: String,
 }
 
-/// A cosine with its selection null, for beside the matrices.
+/// A cosine with its selection null, and the accuracies that belong beside it.
 #[derive(Debug, Serialize)]
 pub(super) struct FpCosine {
     layer: String,
     concept: String,
     variant: String,
+    accuracy: String,
+    recalibrated: String,
+    excess: String,
+    cured: String,
     cosine: String,
     null: String,
     null_kind: String,
@@ -111,12 +115,23 @@ pub(super) fn fp_cosines(rows: &[MetricRow]) -> Vec<FpCosine> {
             .then_with(|| natural(&a.concept, &b.concept))
             .then_with(|| a.variant.cmp(&b.variant))
     });
+    let beside = |r: &MetricRow, probe: &str, metric: &str, parameter: &str| {
+        let same = |o: &&MetricRow| {
+            (&o.layer, &o.concept, &o.variant, o.seed) == (&r.layer, &r.concept, &r.variant, r.seed)
+                && (o.probe.as_str(), o.metric.as_str(), o.parameter.as_str()) == (probe, metric, parameter)
+        };
+        rows.iter().find(same).map(|o| interval(&o.estimate)).unwrap_or_default()
+    };
     picked
         .into_iter()
         .map(|r| FpCosine {
             layer: r.layer.clone(),
             concept: r.concept.clone(),
             variant: r.variant.clone(),
+            accuracy: beside(r, "fp", "accuracy", ""),
+            recalibrated: beside(r, "fp", "accuracy", "calibrated"),
+            excess: beside(r, "fp", "excess_over_twin", ""),
+            cured: beside(r, "cured", "accuracy", "calibrated"),
             cosine: interval(&r.estimate),
             null: defined(r.estimate.null, short_number).unwrap_or_else(|| "not measured".to_owned()),
             null_kind: r.estimate.null_kind.clone(),

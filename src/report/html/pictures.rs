@@ -21,7 +21,8 @@ pub(super) struct Layer {
 #[derive(Debug, Serialize)]
 struct Grid {
     title: String,
-    about: &'static str,
+    /// What a line is of.
+    head: &'static str,
     columns: Vec<String>,
     lines: Vec<Line>,
 }
@@ -42,64 +43,52 @@ struct Picture {
     note: String,
 }
 
-/// Outcomes in the order shown, with title and explanation.
-const OUTCOMES: [(&str, &str, &str); 4] = [
-    (
-        "true positive",
-        "True positives",
-        "The concept is there and the probe says so: red should lie inside the outline.",
-    ),
-    (
-        "false positive",
-        "False positives",
-        "The concept is not there and the probe says it is: red shows what it took for the concept.",
-    ),
-    ("false negative", "False negatives", "The concept is there and the probe misses it."),
-    ("true negative", "True negatives", "The concept is not there and the probe says so."),
+/// Outcomes in the order shown, with heading.
+const OUTCOMES: [(&str, &str); 4] = [
+    ("true positive", "True positives"),
+    ("false positive", "False positives"),
+    ("false negative", "False negatives"),
+    ("true negative", "True negatives"),
 ];
 
-/// Roles in the order shown, with heading.
-const ROLES: [(&str, &str); 3] =
-    [("cav", "The direction"), ("negative", "Turned round"), ("random", "Random direction")];
-
-/// The overlays by layer and outcome: concepts down, probes across.
+/// The overlays by layer, a grid for each concept and variant: probes down, outcomes across.
 pub(super) fn overlays(overlays: &[Overlay]) -> Vec<Layer> {
     sorted(overlays.iter().map(|o| o.layer.as_str()))
         .into_iter()
         .map(|layer| {
             let own: Vec<&Overlay> = overlays.iter().filter(|o| o.layer == layer).collect();
-            let mut outcomes: Vec<&str> = sorted(own.iter().map(|o| o.outcome.as_str()));
-            outcomes.sort_by_key(|o| OUTCOMES.iter().position(|k| k.0 == *o).unwrap_or(OUTCOMES.len()));
-            let grids = outcomes.into_iter().map(|outcome| overlay_grid(&own, outcome)).collect();
+            let mut grids = Vec::new();
+            for concept in sorted(own.iter().map(|o| o.concept.as_str())) {
+                for variant in sorted(own.iter().filter(|o| o.concept == concept).map(|o| o.variant.as_str())) {
+                    let of: Vec<&Overlay> =
+                        own.iter().copied().filter(|o| o.concept == concept && o.variant == variant).collect();
+                    grids.push(overlay_grid(&of, format!("{concept}, {variant}")));
+                }
+            }
             Layer { layer: layer.to_owned(), grids }
         })
         .collect()
 }
 
-fn overlay_grid(overlays: &[&Overlay], outcome: &str) -> Grid {
-    let own: Vec<&Overlay> = overlays.iter().copied().filter(|o| o.outcome == outcome).collect();
+fn overlay_grid(own: &[&Overlay], title: String) -> Grid {
+    let mut outcomes = sorted(own.iter().map(|o| o.outcome.as_str()));
+    outcomes.sort_by_key(|o| OUTCOMES.iter().position(|k| k.0 == *o).unwrap_or(OUTCOMES.len()));
     let mut probes = sorted(own.iter().map(|o| o.probe.as_str()));
     probes.sort_by_key(|p| probe_order(p));
-    let mut lines = Vec::new();
-    for concept in sorted(own.iter().map(|o| o.concept.as_str())) {
-        let of_concept = || own.iter().copied().filter(|o| o.concept == concept);
-        for variant in sorted(of_concept().map(|o| o.variant.as_str())) {
-            let cell = |probe: &&str| -> Vec<Picture> {
-                of_concept().filter(|o| o.variant == variant && o.probe == **probe).map(overlay_picture).collect()
-            };
-            lines.push(Line {
-                name: concept.to_owned(),
-                detail: variant.to_owned(),
-                cells: probes.iter().map(cell).collect(),
-            });
-        }
-    }
-    let known = OUTCOMES.iter().find(|k| k.0 == outcome);
+    let cell = |probe: &str, outcome: &str| -> Vec<Picture> {
+        own.iter().copied().filter(|o| o.probe == probe && o.outcome == outcome).map(overlay_picture).collect()
+    };
+    let line = |probe: &&str| Line {
+        name: probe_label(probe).to_owned(),
+        detail: String::new(),
+        cells: outcomes.iter().map(|o| cell(probe, o)).collect(),
+    };
+    let heading = |o: &&str| OUTCOMES.iter().find(|k| k.0 == *o).map_or(*o, |k| k.1).to_owned();
     Grid {
-        title: known.map_or(outcome, |k| k.1).to_owned(),
-        about: known.map_or("", |k| k.2),
-        columns: probes.into_iter().map(|p| probe_label(p).to_owned()).collect(),
-        lines,
+        title,
+        head: "Probe",
+        columns: outcomes.iter().map(heading).collect(),
+        lines: probes.iter().map(line).collect(),
     }
 }
 
@@ -113,7 +102,8 @@ fn overlay_picture(o: &Overlay) -> Picture {
     }
 }
 
-/// The renderings by layer: concept and probe down, roles across.
+/// The renderings by layer: concepts down, kinds of probe across, then all of them turned round; the random direction, which
+/// is of no concept, stands below.
 pub(super) fn renderings(renderings: &[RenderingFigure]) -> Vec<Layer> {
     sorted(renderings.iter().map(|r| r.layer.as_str()))
         .into_iter()
@@ -125,30 +115,45 @@ pub(super) fn renderings(renderings: &[RenderingFigure]) -> Vec<Layer> {
 }
 
 fn rendering_grid(own: &[&RenderingFigure]) -> Grid {
-    let mut roles = sorted(own.iter().map(|r| r.role.as_str()));
-    roles.sort_by_key(|r| ROLES.iter().position(|k| k.0 == *r).unwrap_or(ROLES.len()));
-    let mut lines = Vec::new();
-    for concept in sorted(own.iter().map(|r| r.concept.as_str())) {
-        let of_concept = || own.iter().copied().filter(|r| r.concept == concept);
-        let mut series: Vec<(&str, &str)> = of_concept().map(|r| (r.probe.as_str(), r.variant.as_str())).collect();
-        series.sort_by_key(|(probe, variant)| (probe_order(probe), *probe, *variant));
-        series.dedup();
-        for (probe, variant) in series {
-            let cell = |role: &&str| -> Vec<Picture> {
-                let mut cell: Vec<&RenderingFigure> =
-                    of_concept().filter(|r| r.probe == probe && r.variant == variant && r.role == **role).collect();
-                cell.sort_by_key(|r| r.seed);
-                cell.into_iter().map(rendering_picture).collect()
-            };
-            lines.push(Line {
-                name: concept.to_owned(),
-                detail: format!("{}, {variant}", probe_label(probe)),
-                cells: roles.iter().map(cell).collect(),
-            });
-        }
+    let of_role = |role: &str| own.iter().copied().filter(|r| r.role == role).collect::<Vec<_>>();
+    let (cavs, negatives, random) = (of_role("cav"), of_role("negative"), of_role("random"));
+    let mut probes = sorted(cavs.iter().map(|r| r.probe.as_str()));
+    probes.sort_by_key(|p| probe_order(p));
+    let mut places: Vec<(&str, &str)> = Vec::new();
+    for concept in sorted(cavs.iter().map(|r| r.concept.as_str())) {
+        let of_concept = cavs.iter().filter(|r| r.concept == concept);
+        places.extend(sorted(of_concept.map(|r| r.variant.as_str())).into_iter().map(|v| (concept, v)));
     }
-    let heading = |role: &str| ROLES.iter().find(|k| k.0 == role).map_or(role, |k| k.1).to_owned();
-    Grid { title: String::new(), about: "", columns: roles.into_iter().map(heading).collect(), lines }
+    let line = |(concept, variant): &(&str, &str)| {
+        let here = |r: &&&RenderingFigure| r.concept == *concept && r.variant == *variant;
+        let cell = |probe: &&str| pictures(cavs.iter().filter(here).filter(|r| r.probe == **probe), false);
+        let mut cells: Vec<Vec<Picture>> = probes.iter().map(cell).collect();
+        cells.push(pictures(negatives.iter().filter(here), true));
+        Line { name: (*concept).to_owned(), detail: (*variant).to_owned(), cells }
+    };
+    let mut lines: Vec<Line> = places.iter().map(line).collect();
+    for variant in sorted(random.iter().map(|r| r.variant.as_str())) {
+        let mut cells = vec![pictures(random.iter().filter(|r| r.variant == variant), false)];
+        cells.resize_with(probes.len().max(1) + 1, Vec::new);
+        lines.push(Line { name: "Random direction".to_owned(), detail: variant.to_owned(), cells });
+    }
+    let mut columns: Vec<String> = probes.iter().map(|p| probe_label(p).to_owned()).collect();
+    columns.push("Turned round".to_owned());
+    Grid { title: String::new(), head: "Concept", columns, lines }
+}
+
+/// One cell, by kind and seed; `named` where it has pictures of several kinds.
+fn pictures<'a>(of: impl Iterator<Item = &'a &'a RenderingFigure>, named: bool) -> Vec<Picture> {
+    let mut cell: Vec<&RenderingFigure> = of.copied().collect();
+    cell.sort_by_key(|r| (probe_order(&r.probe), r.seed));
+    let picture = |r: &RenderingFigure| {
+        let mut picture = rendering_picture(r);
+        if named {
+            picture.caption = format!("{}, {}", probe_label(&r.probe), picture.caption);
+        }
+        picture
+    };
+    cell.into_iter().map(picture).collect()
 }
 
 fn rendering_picture(r: &RenderingFigure) -> Picture {

@@ -6,6 +6,7 @@ mod hard;
 mod robustness;
 mod segmentation;
 mod unit;
+mod variance;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ use crate::report::{MetricRow, SampleRow};
 use crate::store::digest::{Digest, DigestBuilder};
 use segmentation::{Masks, Truth};
 use unit::{Concept, Unit};
+use variance::Curve;
 
 const KIND: &str = "score";
 const ROWS: &str = "metrics.json";
@@ -73,7 +75,7 @@ pub fn get(context: &Context, layer: usize, variant: Variant) -> Result<Scored> 
 
 fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
     let extraction = context.extraction();
-    Ok(DigestBuilder::new("score v1")
+    let key = DigestBuilder::new("score v2")
         .field("study", &context.study.name)
         .field("model", &context.study.model.name)
         .field("probe", fit::key(context, layer, variant)?.as_str())
@@ -81,12 +83,16 @@ fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
         .json("views", &extraction.keys(&items::views(context), layer)?)?
         .json("edits", &extraction.keys(&items::edits(context)?.0, layer)?)?
         .json("localise", &context.study.localise)?
-        .json("options", &context.study.score)?
-        .finish())
+        .json("options", &context.study.score)?;
+    Ok(match &context.study.variance {
+        Some(variance) => key.json("variance", variance)?.finish(),
+        None => key.finish(),
+    })
 }
 
 fn score(context: &Context, masks: &Masks, layer: usize, variant: Variant) -> Result<Scored> {
     let unit = Unit::open(context, layer, variant)?;
+    let curve = Curve::open(context, layer, variant, &unit.fitted.cavs)?;
     let mut scored = Scored::default();
     for number in 0..context.concepts().len() {
         let concept = Concept::of(context, &unit, number);
@@ -108,6 +114,9 @@ fn score(context: &Context, masks: &Masks, layer: usize, variant: Variant) -> Re
             }
             if options.wants("direction") {
                 direction::measure(&unit, &concept, k, &mut rows)?;
+            }
+            if let Some(curve) = &curve {
+                curve.measure(context, &concept, cav, &mut rows)?;
             }
             scored.samples.extend(samples(context, &unit, &concept, k));
         }
@@ -150,8 +159,17 @@ impl Rows<'_> {
 
     /// Adds a row on another split.
     fn push_of(&mut self, split: &str, metric: &str, parameter: &str, estimate: Estimate) {
-        const LOWER: [&str; 6] =
-            ["hard_gap_h1", "hard_gap_h2", "hard_gap_h3", "flip_rate", "false_localisation", "gradient_norm"];
+        const LOWER: [&str; 9] = [
+            "hard_gap_h1",
+            "hard_gap_h2",
+            "hard_gap_h3",
+            "flip_rate",
+            "false_localisation",
+            "gradient_norm",
+            "entanglement",
+            "spatial_norm_cv",
+            "direction_variance",
+        ];
         self.out.push(MetricRow {
             study: self.context.study.name.clone(),
             model: self.context.study.model.name.clone(),
@@ -170,7 +188,13 @@ impl Rows<'_> {
 
     /// Adds a number known of the fit, without interval.
     fn push_fact(&mut self, metric: &str, value: f64, null: f64, null_kind: &str, n: usize) {
+        self.push_known(metric, "", value, (null, null_kind), n);
+    }
+
+    /// Adds a number known of the fit, for a parameter, with its null and where that comes from.
+    fn push_known(&mut self, metric: &str, parameter: &str, value: f64, (null, null_kind): (f64, &str), n: usize) {
         let (ci_low, ci_high) = (f64::NAN, f64::NAN);
-        self.push_of("fit", metric, "", Estimate { value, ci_low, ci_high, null, null_kind: null_kind.to_owned(), n });
+        let estimate = Estimate { value, ci_low, ci_high, null, null_kind: null_kind.to_owned(), n };
+        self.push_of("fit", metric, parameter, estimate);
     }
 }
