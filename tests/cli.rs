@@ -32,7 +32,7 @@ fn help_names_every_command() {
     let text = String::from_utf8(output.stdout).unwrap();
     for command in [
         "run", "extract", "fit", "localise", "maximise", "score", "report", "train", "validate", "dataset", "ls",
-        "predict", "profile", "inspect",
+        "compare", "predict", "profile", "inspect",
     ] {
         assert!(text.contains(&format!("  {command}")), "{command}: {text}");
         assert_eq!(cavern(&[command, "--help"]).output().unwrap().status.code(), Some(0));
@@ -41,10 +41,12 @@ fn help_names_every_command() {
 
 #[test]
 fn the_shipped_studies_are_valid() {
-    for file in ["quickstart", "camvid", "train_elements", "train_fashion_mnist"] {
-        let path = format!("probes/{file}.toml");
+    let files = std::fs::read_dir("probes").unwrap().flatten().map(|e| e.path().display().to_string());
+    let files: Vec<String> = files.filter(|f| f.ends_with(".toml")).collect();
+    assert!(files.len() >= 9, "{files:?}");
+    for path in files {
         let output = cavern(&["validate", &path]).output().unwrap();
-        assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8_lossy(&output.stdout).ends_with("ok\n"));
     }
 }

@@ -85,6 +85,92 @@ fn threads_and_kills_change_no_byte_and_nothing_is_done_twice() {
     );
 }
 
+/// Acceptance test 7: neither the order of the concepts nor that of the studies changes a number (captum 909, 1285).
+#[test]
+fn the_order_of_concepts_and_of_studies_changes_no_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let order = |names: &str| format!("dataset.concepts=[{names}]");
+    let (forth, back) = (order("\"triangle\", \"red\""), order("\"red\", \"triangle\""));
+    let args =
+        |set: &str| vec!["--set".to_owned(), set.to_owned(), "--set".to_owned(), "maximise.controls=false".to_owned()];
+    let run = |out: &str, set: &str| {
+        let extra = args(set);
+        run(&dir.path().join(out), &extra.iter().map(String::as_str).collect::<Vec<_>>()).0
+    };
+    let rows = |folder: &Path| {
+        let bytes = std::fs::read(folder.join("metrics.parquet")).unwrap();
+        // The table is sorted by key; NaN is unlike itself, so texts are compared.
+        cavern::report::read_metrics_parquet(&bytes).unwrap().iter().map(|r| format!("{r:?}")).collect::<Vec<_>>()
+    };
+    let (first, second) = (run("a", &forth), run("a", &back));
+    assert_ne!(first, second);
+    let (forth_rows, back_rows) = (rows(&first), rows(&second));
+    assert_eq!(forth_rows.len(), back_rows.len());
+    for (a, b) in forth_rows.iter().zip(&back_rows) {
+        assert_eq!(a, b);
+    }
+    // The other study first, in a store of its own.
+    let (second_first, first_second) = (run("b", &back), run("b", &forth));
+    assert_same(&first, &first_second);
+    assert_same(&second, &second_first);
+}
+
+/// Acceptance test 10: the same seed is the same bytes (see above), another seed is reported as such.
+#[test]
+fn another_seed_gives_other_numbers_that_compare_puts_beside_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = ["--set", "maximise.controls=false"];
+    let run = |seed: &str| run(&dir.path().join("runs"), &[&small[..], &["--set", seed]].concat()).0;
+    let (one, two) = (run("seed=1"), run("seed=2"));
+    let rows = |folder: &Path| {
+        cavern::report::read_metrics_parquet(&std::fs::read(folder.join("metrics.parquet")).unwrap()).unwrap()
+    };
+    let stability = |folder: &Path| -> Vec<f64> {
+        let rows = rows(folder);
+        rows.iter().filter(|r| r.metric == "seed_stability").map(|r| r.estimate.value).collect()
+    };
+    assert_eq!(stability(&one).len(), 8, "two layers, two concepts, two variants");
+    assert!(stability(&one).iter().all(|v| *v > 0.1 && *v <= 1.0) && stability(&one) != stability(&two));
+    for metric in ["entanglement", "spatial_norm_cv", "direction_cosine"] {
+        assert!(rows(&one).iter().any(|r| r.metric == metric && r.estimate.value.is_finite()), "{metric}");
+    }
+    let out = dir.path().join("compared");
+    let compare = |runs: &[&Path], extra: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cavern"));
+        command.arg("compare").args(runs).arg("--out").arg(&out).args(["--bootstrap", "200"]).args(extra);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), said)
+    };
+    let (code, text, said) = compare(&[&one, &two], &[]);
+    assert_eq!(code, Some(0), "{said}");
+    for part in ["Rank correlation with direction_cosine, conv6 ti: 2 concepts, 2 runs", "With 2 concepts at most, no"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(text.lines().last().unwrap().ends_with("compare.html"));
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let page = read("compare.html");
+    assert!(page.contains("seed 2") && page.contains("Which metric follows the truth?") && !page.contains("NaN"));
+    assert!(
+        read("comparisons.csv").lines().count() > 10 && read("correlations.csv").contains("direction_cosine,conv6,ti")
+    );
+    // The order of runs changes nothing; one run is enough; what is wrong is said.
+    let (_, again, _) = compare(&[&two, &one], &[]);
+    assert_eq!(text, again);
+    assert_eq!(compare(&[&one], &["--metric", "icc"]).0, Some(0));
+    assert!(!read("correlations.csv").contains("hard_h3"));
+    for (runs, extra, part) in [
+        (vec![one.as_path(), one.as_path()], vec![], "is given twice"),
+        (vec![dir.path()], vec![], "no finished run"),
+        (vec![one.as_path()], vec!["--metric", "icd"], "`icc`"),
+        (vec![one.as_path()], vec!["--bootstrap", "3"], "--bootstrap"),
+    ] {
+        let (code, _, said) = compare(&runs, &extra);
+        assert!(code == Some(2) && said.contains(part), "{part}: {said}");
+    }
+}
+
 #[test]
 fn stages_one_by_one_are_the_whole_run() {
     let dir = tempfile::tempdir().unwrap();
