@@ -307,6 +307,20 @@ mod tests {
         assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5), "{a:?} {b:?}");
     }
 
+    /// Values of tests/golden/views.py, made with torchvision.
+    #[test]
+    fn colours_are_those_of_torchvision() {
+        let golden: std::collections::BTreeMap<String, Vec<f32>> =
+            serde_json::from_str(include_str!("../../tests/golden/views.json")).unwrap();
+        let p = Picture { size: 4, pixels: golden["colours"].clone() };
+        for (text, wanted) in golden.iter().filter(|(text, _)| *text != "colours") {
+            for (got, wanted) in view(text, &p).pixels.iter().zip(wanted) {
+                // torchvision's weights of green and blue end in the fourth digit too.
+                assert!((got - wanted).abs() < 2e-4, "{text}: {got} {wanted}");
+            }
+        }
+    }
+
     #[test]
     fn saturation_turns_about_the_pixels_own_grey() {
         let grey = 0.299 * 0.8 + 0.587 * 0.4 + 0.114 * 0.2;

@@ -133,6 +133,8 @@ impl Levels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Mask;
+    use crate::metric::segmentation::evaluate;
 
     const MASK: [bool; 4] = [true, true, false, false];
 
@@ -176,6 +178,39 @@ mod tests {
         assert!(levels.0.iter().all(|level| iou(*level) <= iou(best)));
         assert_eq!(iou(best), 0.75);
         assert!(Levels::of(std::iter::empty()).best(&[]).is_nan());
+    }
+
+    /// Values of tests/golden/metrics.py, made with scikit-learn.
+    #[test]
+    fn agrees_with_scikit_learn() {
+        let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/metrics.json")).unwrap();
+        let golden = &golden["maps"];
+        let maps: Vec<Vec<f32>> = serde_json::from_value(golden["maps"].clone()).unwrap();
+        let masks: Vec<Vec<bool>> = serde_json::from_value(golden["masks"].clone()).unwrap();
+        let list = |key: &str| serde_json::from_value::<Vec<f64>>(golden[key].clone()).unwrap();
+        let close = |a: f64, b: f64, what: &str| assert!((a - b).abs() < 1e-9, "{what}: {a} {b}");
+        let (auroc, ap, iou) = (list("auroc"), list("average_precision"), list("iou_at_area"));
+        for i in 0..5 {
+            let mask = Mask { width: 6, height: 5, pixels: masks[i].clone() };
+            let scores = evaluate(&maps[i], &mask, 0.0).unwrap();
+            close(scores.auroc, auroc[i], "auroc");
+            close(scores.ap, ap[i], "average precision");
+            close(scores.iou, iou[i], "iou at area");
+        }
+        let all: Vec<(&[f32], &[bool])> = maps.iter().map(Vec::as_slice).zip(masks.iter().map(Vec::as_slice)).collect();
+        let iou = |threshold: f32| {
+            let overlaps: Vec<_> =
+                all.iter().map(|(map, mask)| Some(Overlap::new(map, Some(mask), threshold))).collect();
+            set_iou(&overlaps, &[1.0; 6])
+        };
+        let number = |key: &str| golden[key].as_f64().unwrap();
+        let quantile = map_quantile(maps.iter().map(Vec::as_slice), 0.9);
+        assert!((f64::from(quantile) - number("quantile")).abs() < 1e-6);
+        close(iou(quantile), number("set_iou"), "set iou");
+        close(iou(0.0), number("set_iou_above_zero"), "set iou above zero");
+        let levels = Levels::of(maps.iter().map(Vec::as_slice));
+        let histograms: Vec<_> = all.iter().map(|(map, mask)| levels.histogram(map, Some(mask))).collect();
+        close(iou(levels.best(&histograms)), number("best_set_iou"), "best set iou");
     }
 
     #[test]
