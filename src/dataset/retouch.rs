@@ -63,12 +63,11 @@ fn elsewhere(data: &dyn Dataset, sample: usize, concept: usize, region: usize) -
     if own.is_none() && !is_absent(data, sample, concept) {
         return Ok(None);
     }
-    let (width, height) = match &own {
-        Some(own) => (own.width, own.height),
-        None => {
-            let image = data.image(sample)?;
-            (image.width() as usize, image.height() as usize)
-        }
+    let (width, height) = if let Some(own) = &own {
+        (own.width, own.height)
+    } else {
+        let image = data.image(sample)?;
+        (image.width() as usize, image.height() as usize)
     };
     let mut region = generous(&other.resize(width, height));
     if let Some(own) = own {

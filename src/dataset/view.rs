@@ -156,7 +156,7 @@ impl View {
         })
     }
 
-    fn stream(&self, seed: Seed, id: &str) -> rand_chacha::ChaCha8Rng {
+    fn stream(self, seed: Seed, id: &str) -> rand_chacha::ChaCha8Rng {
         seed.stream(&format!("view/{self}/{id}"))
     }
 }

@@ -149,7 +149,7 @@ impl Maps {
     pub fn open(context: &Context, layer: usize, variant: Variant) -> Result<Self> {
         let artifact = context.store.get(KIND, &key(context, layer, variant)?, "localise")?;
         let bytes = FILES.iter().map(|(_, file)| artifact.read(file)).collect::<Result<Vec<_>>>()?;
-        Ok(Self { bytes, artifact })
+        Ok(Self { artifact, bytes })
     }
 
     /// The maps `[height * width]` of one direction, one for each of [`samples`].

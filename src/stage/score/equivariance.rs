@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::unit::Unit;
 use crate::activation::LayerSet;
 use crate::dataset::view::whereabouts;
-use crate::dataset::{Motion, Preprocess, Presence};
+use crate::dataset::{Motion, Preprocess, Presence, View};
 use crate::error::Result;
 use crate::metric::correlation::spearman;
 use crate::probe::Cav;
@@ -17,9 +17,18 @@ use crate::stage::{Context, items};
 /// Rank correlations of the maps of views with the moved maps of the pictures, and with those of other pictures.
 #[derive(Default)]
 pub(super) struct Equivariance {
-    /// By probe and view: for each test sample with the concept, its place in the split, the correlation, and that with
-    /// the next such sample's map.
-    found: BTreeMap<(usize, usize), Vec<(usize, f64, f64)>>,
+    /// By probe and view, for each test sample with the concept.
+    found: BTreeMap<(usize, usize), Vec<Agreement>>,
+}
+
+/// Rank correlations of the map of one view of one sample.
+struct Agreement {
+    /// The sample's place in the test split.
+    test: usize,
+    /// With its own moved map.
+    own: f64,
+    /// With that of the next sample with the concept.
+    other: f64,
 }
 
 /// What all samples of one layer and variant share.
@@ -33,14 +42,11 @@ struct Setting<'a> {
     clean: Vec<Vec<(usize, Vec<f32>)>>,
 }
 
-/// One probe's correlation under one view: `(probe, view)`, then as in [`Equivariance::found`].
-type Found = ((usize, usize), (usize, f64, f64));
-
 impl Equivariance {
     /// Maps of views are made one by one from their activations and not kept. Empty without geometric views, and on grids
     /// too small to have an order.
     pub(super) fn of(context: &Context, unit: &Unit) -> Result<Self> {
-        let geometric = context.study.score.views.iter().any(|v| v.is_geometric());
+        let geometric = context.study.score.views.iter().any(View::is_geometric);
         let (Some(views), Some(preprocess)) = (unit.view_set.as_ref(), context.preprocess()) else {
             return Ok(Self::default());
         };
@@ -52,7 +58,7 @@ impl Equivariance {
         let baseline = localise::baseline(context, &plain)?;
         let setting = Setting { context, unit, views, preprocess, baseline, clean };
         let all = (0..unit.test.len()).into_par_iter().map(|t| setting.sample(t)).collect::<Result<Vec<_>>>()?;
-        let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut found: BTreeMap<_, Vec<Agreement>> = BTreeMap::new();
         for (key, value) in all.into_iter().flatten() {
             found.entry(key).or_default().push(value);
         }
@@ -63,8 +69,8 @@ impl Equivariance {
     /// where there is none.
     pub(super) fn means(&self, k: usize, members: &[usize], known: &[usize]) -> (Vec<f64>, Vec<f64>) {
         let mut sums = vec![(0.0, 0.0, 0.0); known.len()];
-        for (t, own, other) in members.iter().filter_map(|v| self.found.get(&(k, *v))).flatten() {
-            if let (Ok(at), false) = (known.binary_search(t), own.is_nan() || other.is_nan()) {
+        for Agreement { test, own, other } in members.iter().filter_map(|v| self.found.get(&(k, *v))).flatten() {
+            if let (Ok(at), false) = (known.binary_search(test), own.is_nan() || other.is_nan()) {
                 let sum = &mut sums[at];
                 *sum = (sum.0 + own, sum.1 + other, sum.2 + 1.0);
             }
@@ -84,7 +90,7 @@ fn clean(context: &Context, unit: &Unit, cav: &Cav) -> Result<Vec<(usize, Vec<f3
 
 impl Setting<'_> {
     /// Every probe whose concept is in test sample `t`, under every geometric view.
-    fn sample(&self, t: usize) -> Result<Vec<Found>> {
+    fn sample(&self, t: usize) -> Result<Vec<((usize, usize), Agreement)>> {
         let views = &self.context.study.score.views;
         // Probes, and where the sample is among those with the probe's concept.
         let place = |k: usize| Some((k, self.clean[k].binary_search_by_key(&t, |(t, _)| *t).ok()?));
@@ -94,7 +100,7 @@ impl Setting<'_> {
         if cavs.is_empty() {
             return Ok(out);
         }
-        let masks = if views.iter().any(|v| v.sees_masks()) {
+        let masks = if views.iter().any(View::sees_masks) {
             whereabouts(self.context.dataset.as_ref(), self.unit.test[t], self.preprocess)?
         } else {
             None
@@ -107,9 +113,8 @@ impl Setting<'_> {
                 let of_concept = &self.clean[*k];
                 let other = (at + 1) % of_concept.len();
                 let own = self.agreement(&motion, &of_concept[*at].1, &seen);
-                let of_other =
-                    if other == *at { f64::NAN } else { self.agreement(&motion, &of_concept[other].1, &seen) };
-                out.push(((*k, v), (t, own, of_other)));
+                let other = self.agreement(&motion, &of_concept[other].1, &seen);
+                out.push(((*k, v), Agreement { test: t, own, other }));
             }
         }
         Ok(out)

@@ -5,6 +5,7 @@ use super::backbone::Backbone;
 use super::equivariance::Equivariance;
 use super::unit::{Concept, Unit};
 use crate::dataset::View;
+use crate::metric::Estimate;
 use crate::metric::bootstrap::weighted_mean;
 use crate::metric::robustness::Views;
 use crate::stage::Context;
@@ -52,7 +53,8 @@ pub(super) fn measure(
         let measured = Views::new(&clean, &scores, &concept.present, 0.0);
         let n = clean.len() * members.len();
         let kept: Option<Vec<f64>> = concept.known.iter().map(|test| backbone.kept(*test, &members)).collect();
-        let (ceiling, kind) = kept.as_ref().map_or((f64::NAN, ""), |kept| (weighted_mean(kept, &ones), "backbone"));
+        let (ceiling, kind) =
+            kept.as_ref().map_or((f64::NAN, ""), |kept| (weighted_mean(kept, &ones), Estimate::BACKBONE));
         rows.push("retention", &name, boot.estimate(|w| measured.retention(w), ceiling, kind, n));
         rows.push("flip_rate", &name, boot.estimate(|w| measured.flip_rate(w), f64::NAN, "", n));
         rows.push("icc", &name, boot.estimate(|w| measured.icc(w), 0.0, "no agreement", n));
