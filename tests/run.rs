@@ -4,7 +4,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use cavern::metric::Estimate;
+use cavern::report::MetricRow;
 
 /// The quickstart study, cut down to seconds.
 const SMALL: [&str; 9] = [
@@ -189,28 +193,141 @@ fn stages_one_by_one_are_the_whole_run() {
     assert_same(&whole, &folder);
 }
 
+fn metrics(folder: &Path) -> Vec<MetricRow> {
+    cavern::report::read_metrics_parquet(&std::fs::read(folder.join("metrics.parquet")).unwrap()).unwrap()
+}
+
+/// What was measured in one world of Elements.
+fn world(name: &str) -> Vec<MetricRow> {
+    let dir = tempfile::tempdir().unwrap();
+    let world = format!("dataset.world={name}");
+    metrics(&run(dir.path(), &["--set", &world, "--set", "dataset.count=500"]).0)
+}
+
+/// In E1 nothing goes along with anything else.
+static E1: LazyLock<Vec<MetricRow>> = LazyLock::new(|| world("e1"));
+
+/// The row of the translation-invariant classifier at the last layer.
+fn of_classifier(rows: &[MetricRow], concept: &str, metric: &str) -> Estimate {
+    let wanted = |r: &&MetricRow| {
+        (r.layer.as_str(), r.concept.as_str(), r.probe.as_str(), r.variant.as_str(), r.metric.as_str())
+            == ("conv6", concept, "classifier", "ti", metric)
+            && r.parameter.is_empty()
+    };
+    rows.iter().find(wanted).unwrap().estimate.clone()
+}
+
 #[test]
 fn a_planted_shortcut_is_found_and_its_absence_too() {
-    let dir = tempfile::tempdir().unwrap();
-    let value = |world: &str, metric: &str| {
-        let world = format!("dataset.world={world}");
-        let (folder, _) = run(dir.path(), &["--set", &world, "--set", "dataset.count=500"]);
-        let bytes = std::fs::read(folder.join("metrics.parquet")).unwrap();
-        let rows = cavern::report::read_metrics_parquet(&bytes).unwrap();
-        let wanted = |r: &&cavern::report::MetricRow| {
-            (r.layer.as_str(), r.concept.as_str(), r.probe.as_str(), r.variant.as_str(), r.metric.as_str())
-                == ("conv6", "triangle", "classifier", "ti", metric)
-                && r.parameter.is_empty()
-        };
-        rows.iter().find(wanted).unwrap().estimate.clone()
-    };
-    let (normal, hard) = (value("e3", "accuracy"), value("e3", "hard_h3"));
+    let e3 = world("e3");
+    let value = |metric: &str| of_classifier(&e3, "triangle", metric);
+    let (normal, hard) = (value("accuracy"), value("hard_h3"));
     assert!(
         normal.value >= 0.9 && hard.value <= normal.value - 0.2 && hard.ci_high < normal.ci_low,
         "{normal:?} {hard:?}"
     );
-    assert!(value("e1", "hard_gap_h3").value.abs() < 0.1);
-    assert!(value("e1", "direction_cosine").ci_low > value("e3", "direction_cosine").ci_high);
+    // Not the editing does it: edits of what has nothing to do with triangles change little.
+    let sham = value("hard_h3_sham");
+    assert!(sham.value > normal.value - 0.1 && sham.ci_low > hard.ci_high, "{sham:?} {normal:?}");
+    let clean = |metric: &str| of_classifier(&E1, "triangle", metric);
+    assert!(clean("hard_gap_h3").value.abs() < 0.1);
+    assert!(clean("direction_cosine").ci_low > value("direction_cosine").ci_high);
+}
+
+/// Where only triangles are red, but not all of them, the shortcut is the other way round: what is red is a triangle.
+#[test]
+fn half_a_shortcut_is_found_too() {
+    let e2 = world("e2");
+    let (normal, hard) = (of_classifier(&e2, "red", "accuracy"), of_classifier(&e2, "red", "hard_h3"));
+    println!("{normal:?} {hard:?}");
+    assert!(hard.ci_high < normal.ci_low, "{normal:?} {hard:?}");
+}
+
+#[test]
+fn shuffled_labels_and_random_directions_are_at_chance() {
+    let of = |probe: &str, metric: &str| -> Vec<f64> {
+        let wanted = |r: &&MetricRow| r.probe == probe && r.metric == metric && r.parameter.is_empty();
+        E1.iter().filter(wanted).map(|r| r.estimate.value).collect()
+    };
+    // The mean over concepts, layers and variants, within three of its standard errors.
+    let assert_chance = |values: Vec<f64>| {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let error = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt();
+        println!("{mean} {error} of {n}");
+        assert!((mean - 0.5).abs() < 3.0 * error && error < 0.1, "{values:?}");
+    };
+    assert_chance(of("permuted", "accuracy"));
+    assert_chance(of("random", "seg_auroc"));
+    assert!(of("classifier", "accuracy").iter().all(|v| *v > 0.6));
+}
+
+#[test]
+fn every_metric_of_a_run_is_in_the_table() {
+    for row in E1.iter() {
+        let known = cavern::metric::table::metric(&row.metric).unwrap_or_else(|| panic!("{}", row.metric));
+        assert_eq!(known.higher_is_better, row.higher_is_better);
+        let value = row.estimate.value;
+        let plain = row.parameter.is_empty() && !value.is_nan();
+        assert!(!plain || (known.range.0 - 1e-9..=known.range.1 + 1e-9).contains(&value), "{} {value}", row.metric);
+    }
+}
+
+/// Photographs of a sort: speckled backgrounds, half of them with a red disc and its mask. Returns the study.
+fn discs(folder: &Path) -> PathBuf {
+    let mut state = 3u32;
+    let mut noise = move |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % below
+    };
+    for kind in ["disc", "masks/disc", "negative"] {
+        std::fs::create_dir_all(folder.join("data").join(kind)).unwrap();
+    }
+    for i in 0..160 {
+        let (radius, x0, y0) = (8 + noise(5), 14 + noise(36), 14 + noise(36));
+        let disc = move |x: u32, y: u32| i % 2 == 0 && x.abs_diff(x0).pow(2) + y.abs_diff(y0).pow(2) < radius * radius;
+        let grey = 120 + noise(60);
+        let image = image::RgbImage::from_fn(64, 64, |x, y| {
+            let level = (grey + noise(40)) as u8;
+            image::Rgb(if disc(x, y) { [230, 30, 30] } else { [level, level, level.saturating_sub(x as u8 / 2)] })
+        });
+        let place = if i % 2 == 0 { "disc" } else { "negative" };
+        image.save(folder.join(format!("data/{place}/{i}.png"))).unwrap();
+        if i % 2 == 0 {
+            let mask = image::GrayImage::from_fn(64, 64, |x, y| image::Luma([u8::from(disc(x, y)) * 255]));
+            mask.save(folder.join(format!("data/masks/disc/{i}.png"))).unwrap();
+        }
+    }
+    let study = format!(
+        "version = 1\nname = \"discs\"\n[dataset]\nformat = \"folder\"\nroot = \"{}\"\nconcepts = [\"disc\"]\n\
+         [model]\nname = \"elements_cnn\"\nlayers = [\"conv6\"]\n[probe]\nkinds = [\"classifier\"]\nmin_samples = 8\n\
+         [score]\nbootstrap = 100\nmatch = \"embedding\"\n\
+         views = [\"hflip\", \"pan 0.125\", \"crop 0.8\", \"saturation 0.6\", \"jpeg 50\"]\n",
+        folder.join("data").display()
+    );
+    std::fs::write(folder.join("study.toml"), study).unwrap();
+    folder.join("study.toml")
+}
+
+#[test]
+fn photographs_are_retouched_and_maps_move() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cavern"));
+    let output = command.arg("run").arg(discs(dir.path())).arg("--out").arg(dir.path().join("runs")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows = metrics(Path::new(String::from_utf8(output.stdout).unwrap().trim()));
+    let value = |metric: &str| of_classifier(&rows, "disc", metric).value;
+    // A disc is red, and where it is filled in nothing red is left.
+    assert!(value("accuracy") > 0.95 && value("hard_h3") > 0.9 && value("hard_h3_sham") > 0.9);
+    assert!(value("sham_flip_rate") < 0.1 && value("hard_gap_h3").abs() < 0.1);
+    let maps = of_classifier(&rows, "disc", "equivariance");
+    assert!(maps.value > 0.5 && maps.value > maps.null + 0.1, "{maps:?}");
+    for name in ["seg_iou_val", "seg_ap_lift"] {
+        let found = of_classifier(&rows, "disc", name);
+        assert!(found.ci_low > found.null, "{name} {found:?}");
+    }
+    assert!(value("worst") <= value("accuracy") && value("backbone_retention") > 0.3);
+    assert_eq!(of_classifier(&rows, "disc", "retention").null, value("backbone_retention"));
 }
 
 #[test]
@@ -224,8 +341,7 @@ fn bf16_has_activations_of_its_own() {
     let text = |file: &str| std::fs::read_to_string(short.join(file)).unwrap();
     assert!(text("report.html").contains("bf16") && text("manifest.json").contains("\"precision\": \"bf16\""));
     let accuracy = |folder: &Path| {
-        let rows =
-            cavern::report::read_metrics_parquet(&std::fs::read(folder.join("metrics.parquet")).unwrap()).unwrap();
+        let rows = metrics(folder);
         let of = rows.iter().filter(|r| r.metric == "accuracy" && r.probe == "classifier").map(|r| r.estimate.value);
         of.collect::<Vec<f64>>()
     };
@@ -285,7 +401,7 @@ fn activations_from_elsewhere_run_through_the_rest() {
     let output = command.arg("run").arg(&study).arg("--out").arg(dir.path().join("runs")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let folder = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
-    let rows = cavern::report::read_metrics_parquet(&std::fs::read(folder.join("metrics.parquet")).unwrap()).unwrap();
+    let rows = metrics(&folder);
     let value = |probe: &str, variant: &str, metric: &str| {
         let found = rows.iter().find(|r| {
             r.probe == probe

@@ -33,18 +33,30 @@ impl Item {
         Self { sample, change: Change::None }
     }
 
-    /// Digest of the picture: of its pixels, or of the original's and the change. `seed` moves views with noise.
+    /// Digest of the picture: of its pixels, or of the original's and the change, with all that the change looks at: the
+    /// partners of an edit, and masks. `seed` moves what is random.
     ///
     /// # Errors
     /// When the change has no JSON form.
     pub fn id(&self, dataset: &dyn Dataset, seed: u64) -> Result<Digest> {
-        let base = &dataset.samples()[self.sample].id;
-        let concept = match &self.change {
-            Change::None => return Ok(base.clone()),
-            Change::View(_) => "",
-            Change::Edit(concept, _) => &dataset.concepts()[*concept],
+        let sample = &dataset.samples()[self.sample];
+        let id =
+            DigestBuilder::new("derived sample v2").field("of", sample.id.as_str()).json("change", &self.change)?;
+        let id = match &self.change {
+            Change::None => return Ok(sample.id.clone()),
+            Change::View(view) if view.sees_masks() => id
+                .json("masks", &sample.masks)?
+                .json("concepts", &dataset.concepts())?
+                .json("presence", &sample.presence)?,
+            Change::View(_) => id,
+            Change::Edit(concept, edit) => {
+                let mut id = id.field("concept", &dataset.concepts()[*concept]).json("masks", &sample.masks)?;
+                for partner in edit.partners().into_iter().map(|p| &dataset.samples()[p]) {
+                    id = id.field("partner", partner.id.as_str()).json("masks", &partner.masks)?;
+                }
+                id
+            }
         };
-        let id = DigestBuilder::new("derived sample v1").field("of", base.as_str()).field("concept", concept);
-        Ok(id.json("change", &self.change)?.field("seed", seed.to_le_bytes()).finish())
+        Ok(id.field("seed", seed.to_le_bytes()).finish())
     }
 }

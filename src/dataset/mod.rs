@@ -14,6 +14,7 @@ pub mod folder;
 pub mod funnybirds;
 pub mod idx;
 pub mod imported;
+pub mod inpaint;
 pub mod label_map;
 pub mod manifest;
 pub mod mask;
@@ -21,6 +22,7 @@ pub mod pascal_part;
 pub mod pictures;
 pub mod preprocess;
 pub mod resample;
+pub mod retouch;
 pub mod sample;
 pub mod spec;
 pub mod split;
@@ -31,10 +33,10 @@ use std::path::Path;
 
 pub use mask::Mask;
 pub use preprocess::{Picture, Preprocess};
-pub use sample::{Dataset, Edit, Presence, Sample, Skipped};
+pub use sample::{Dataset, Edit, Editing, Presence, Sample, Skipped};
 pub use spec::{DatasetSpec, Format, SplitSpec, Tile, World};
 pub use split::{Part, Split};
-pub use view::{Transform, View};
+pub use view::{Motion, Transform, View};
 
 use crate::error::{Error, Result};
 use crate::seed::Seed;

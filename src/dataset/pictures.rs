@@ -10,7 +10,8 @@ use rayon::prelude::*;
 
 use super::decode::decode;
 use super::mask::Mask;
-use super::sample::{Dataset, Presence, Sample, Skipped};
+use super::retouch::retouched;
+use super::sample::{Dataset, Edit, Editing, Presence, Sample, Skipped};
 use super::spec::DatasetSpec;
 use super::tile::{Window, windows};
 use crate::error::{Error, Result};
@@ -77,6 +78,14 @@ impl<T: OfPictures> Dataset for T {
 
     fn mask(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
         self.mask_of(sample, concept)
+    }
+
+    fn editing(&self) -> Editing {
+        Editing::Retouched
+    }
+
+    fn edited(&self, sample: usize, concept: usize, edit: Edit) -> Result<Option<RgbImage>> {
+        retouched(self, sample, concept, edit)
     }
 }
 

@@ -54,20 +54,64 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// A change to a picture with a known effect on a concept (Elements only: the picture is rendered again).
+/// A change to a picture with a known effect on a concept. Rendered pictures are rendered again, photographs are
+/// retouched with the help of masks; partners are numbers of samples of the same dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Edit {
-    /// The concept's attribute is swapped away on every object that has it, all else kept: a hard negative
-    /// (for `triangle`: every red triangle becomes a red square).
+    /// The concept is taken away: a hard negative. Rendered: its attribute is swapped on every object that has it, all
+    /// else kept (for `triangle`: every red triangle becomes a red square). Photographs: its mask is filled in from what
+    /// surrounds it.
     Removed,
-    /// The concept is kept on every object that has it and its companion attribute is swapped: a hard positive
+    /// Rendered: the concept is kept on every object that has it and its companion attribute is swapped: a hard positive
     /// (for `triangle`: every red triangle becomes a blue triangle).
     Kept,
-    /// One object is given the concept, its other attributes drawn independently (never by the world's rule).
+    /// Rendered: one object is given the concept, its other attributes drawn independently (never by the world's rule).
     With,
-    /// The same picture as [`Edit::With`] with that object's attribute set to another value: the paired truth.
+    /// Rendered: the same picture as [`Edit::With`] with that object's attribute set to another value: the paired truth.
     Without,
+    /// Rendered: one object without the concept has its attribute of that kind swapped to one that is not the concept.
+    Sham,
+    /// Photographs: the concept is cut out of another one and pasted, at its place, where there is none: a hard positive.
+    Pasted {
+        /// The sample with the concept.
+        from: usize,
+    },
+    /// Photographs: filled in where another one has the concept, and this one has not.
+    ShamFilled {
+        /// The sample with the concept.
+        region: usize,
+    },
+    /// Photographs: the pixels of one without the concept are pasted where another one has it, and this one has not.
+    ShamPasted {
+        /// The sample with the concept.
+        region: usize,
+        /// The sample without it.
+        from: usize,
+    },
+}
+
+impl Edit {
+    /// The other samples that are needed to make it.
+    pub fn partners(self) -> Vec<usize> {
+        match self {
+            Self::Removed | Self::Kept | Self::With | Self::Without | Self::Sham => Vec::new(),
+            Self::Pasted { from } => vec![from],
+            Self::ShamFilled { region } => vec![region],
+            Self::ShamPasted { region, from } => vec![region, from],
+        }
+    }
+}
+
+/// How a dataset's pictures can be edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Editing {
+    /// Not at all.
+    Impossible,
+    /// By rendering them again.
+    Rendered,
+    /// By filling and pasting, wherever there are masks.
+    Retouched,
 }
 
 /// Images with concept labels. Only the index is held in memory; pictures and masks are read when asked for.
@@ -97,6 +141,11 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// When the file cannot be read any more.
     fn mask(&self, sample: usize, concept: usize) -> Result<Option<Mask>>;
+
+    /// How its pictures can be edited.
+    fn editing(&self) -> Editing {
+        Editing::Impossible
+    }
 
     /// The picture of a sample after an edit; `None` where this dataset or sample cannot be edited so.
     ///

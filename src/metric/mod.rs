@@ -10,8 +10,10 @@ pub mod estimate;
 pub mod hard;
 pub mod holm;
 pub mod options;
+pub mod overlap;
 pub mod robustness;
 pub mod segmentation;
+pub mod table;
 pub mod variance;
 
 #[cfg(test)]
@@ -22,7 +24,7 @@ pub use bootstrap::Bootstrap;
 pub use compare::CompareOptions;
 pub use estimate::Estimate;
 pub use hard::HardSet;
-pub use options::ScoreOptions;
+pub use options::{Match, ScoreOptions};
 pub use robustness::Views;
 pub use segmentation::Target;
 pub use variance::VarianceOptions;

@@ -1,12 +1,15 @@
 //! Settings of the metrics: the `[score]` table of a study.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::dataset::{Transform, View};
+use crate::dataset::View;
 use crate::error::{Error, Result};
 
 /// The families of metrics, by name.
 pub const FAMILIES: [&str; 5] = ["accuracy", "hard", "segmentation", "robustness", "direction"];
+
+/// The quantile that NetDissect cuts channels at.
+const QUANTILE: f64 = 0.995;
 
 /// The `[score]` table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,36 +17,69 @@ pub const FAMILIES: [&str; 5] = ["accuracy", "hard", "segmentation", "robustness
 pub struct ScoreOptions {
     /// Families of metrics to compute: accuracy, hard, segmentation, robustness, direction.
     pub metrics: Vec<String>,
-    /// Augmented views for robustness, as in `"shift 14"`; each keeps the concept.
+    /// Augmented views for robustness, as in `"shift 14"`; each keeps the concept. Or the name of a list: `"few"`, the
+    /// default, or `"all"`, every kind at three strengths.
+    #[serde(deserialize_with = "views")]
     pub views: Vec<View>,
     /// Resamples behind every interval.
     pub bootstrap: usize,
     /// How far beside the mask the peak of a map still counts as on it, in pixels of a picture 224 pixels wide.
     pub pointing_tolerance: f64,
+    /// Share of all values of a concept's maps below the threshold of `seg_iou_q`.
+    #[serde(skip_serializing_if = "is_usual_quantile")]
+    pub quantile: f64,
+    /// What the context of a picture is, for hard negatives by context (H2).
+    #[serde(rename = "match", skip_serializing_if = "Match::is_labels")]
+    pub matching: Match,
+}
+
+/// What pictures are matched by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Match {
+    /// By the names of what else is in them: Jaccard index.
+    #[default]
+    Labels,
+    /// By the mean activation of the study's last layer: cosine.
+    Embedding,
+}
+
+impl Match {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+    fn is_labels(&self) -> bool {
+        *self == Self::Labels
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_usual_quantile(quantile: &f64) -> bool {
+    *quantile == QUANTILE
+}
+
+/// Views one by one, or by the name of a list.
+fn views<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<View>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a list of views, or the name of one")]
+    enum Asked {
+        Name(String),
+        List(Vec<String>),
+    }
+    let asked = match Asked::deserialize(from)? {
+        Asked::Name(name) => View::preset(&name),
+        Asked::List(list) => list.iter().map(|text| text.parse()).collect(),
+    };
+    asked.map_err(serde::de::Error::custom)
 }
 
 impl Default for ScoreOptions {
     fn default() -> Self {
-        let view = |(transform, amount)| View { transform, amount };
-        let views = [
-            (Transform::Hflip, 0.0),
-            (Transform::Shift, 14.0),
-            (Transform::Shift, -14.0),
-            (Transform::Scale, 0.8),
-            (Transform::Scale, 1.25),
-            (Transform::Rotate, 15.0),
-            (Transform::Rotate, -15.0),
-            (Transform::Brightness, 0.8),
-            (Transform::Brightness, 1.2),
-            (Transform::Contrast, 0.8),
-            (Transform::Blur, 2.0),
-            (Transform::Noise, 12.0),
-        ];
         Self {
             metrics: FAMILIES.map(str::to_owned).to_vec(),
-            views: views.map(view).to_vec(),
+            views: View::preset("few").unwrap_or_default(),
             bootstrap: 1000,
             pointing_tolerance: 15.0,
+            quantile: QUANTILE,
+            matching: Match::Labels,
         }
     }
 }
@@ -75,6 +111,7 @@ impl ScoreOptions {
         within("score.views", !robustness || !self.views.is_empty(), "name a view, or leave out \"robustness\"")?;
         within("score.views", self.views.iter().all(|v| v.amount.is_finite()), "amounts are finite numbers")?;
         within("score.bootstrap", (100..=100_000).contains(&self.bootstrap), "100 to 100000; 1000 is the default")?;
+        within("score.quantile", (0.0..1.0).contains(&self.quantile), "0 to below 1; 0.995 is the default")?;
         let tolerance = self.pointing_tolerance;
         within("score.pointing_tolerance", (0.0..=112.0).contains(&tolerance), "0 to 112 pixels; 15 is the default")
     }
@@ -92,6 +129,7 @@ mod tests {
         assert!(message(ScoreOptions { bootstrap: 0, ..good.clone() }).contains("score.bootstrap"));
         assert!(message(ScoreOptions { views: vec![], ..good.clone() }).contains("score.views"));
         assert!(message(ScoreOptions { pointing_tolerance: f64::NAN, ..good.clone() }).contains("tolerance"));
+        assert!(message(ScoreOptions { quantile: 1.0, ..good.clone() }).contains("score.quantile"));
         assert!(message(ScoreOptions { metrics: vec!["acuracy".into()], ..good.clone() }).contains("`accuracy`"));
         let accuracy = ScoreOptions { metrics: vec!["accuracy".into()], views: vec![], ..good };
         accuracy.check().unwrap();
@@ -107,5 +145,24 @@ mod tests {
     fn unknown_keys_are_refused() {
         assert!(toml::from_str::<ScoreOptions>("boostrap = 10").is_err());
         assert_eq!(toml::from_str::<ScoreOptions>("bootstrap = 200").unwrap().bootstrap, 200);
+    }
+
+    #[test]
+    fn views_are_listed_or_named() {
+        let views = |text: &str| toml::from_str::<ScoreOptions>(text).map(|o| o.views.len());
+        assert_eq!(views("views = [\"hflip\", \"blur 2\"]").unwrap(), 2);
+        assert_eq!(views("views = \"few\"").unwrap(), ScoreOptions::default().views.len());
+        assert!(views("views = \"all\"").unwrap() > 40);
+        assert!(views("views = \"every\"").unwrap_err().to_string().contains("list of views"));
+        assert!(views("views = [\"blurr 2\"]").unwrap_err().to_string().contains("`blur`"));
+    }
+
+    #[test]
+    fn what_is_usual_is_not_written() {
+        let text = toml::to_string(&ScoreOptions::default()).unwrap();
+        assert!(!text.contains("quantile") && !text.contains("match"));
+        let other: ScoreOptions = toml::from_str("match = \"embedding\"\nquantile = 0.9").unwrap();
+        let text = toml::to_string(&other).unwrap();
+        assert_eq!(toml::from_str::<ScoreOptions>(&text).unwrap(), other);
     }
 }

@@ -1,6 +1,6 @@
 //! Does an attribution map lie on the concept? Scores of one map against one mask, at the mask's resolution.
 //!
-//! The family S1 to S8 is our definition; S3 is what Quantus calls relevance rank accuracy, S6 its relevance mass
+//! [`super::overlap`] has S4 and S5, which are of all pictures at once. The family S1 to S8 is our definition; S3 is what Quantus calls relevance rank accuracy, S6 its relevance mass
 //! accuracy, S7 the pointing game of Zhang et al., S8 the normalised relevance area of CE-FAM.
 
 use super::bootstrap::{ratio, weighted_mean};
@@ -22,6 +22,10 @@ pub struct Target {
 pub struct Scores {
     /// S1: area under the ROC curve of the map's values over pixels, ties counting half. In [0, 1].
     pub auroc: f64,
+    /// S2: average precision of the map's values over pixels, ties entering together (as in scikit-learn). In (0, 1].
+    pub ap: f64,
+    /// S2 less the mask's share of the area, which is what a random map reaches: from -1 to 1; 0 is chance.
+    pub ap_lift: f64,
     /// S3: intersection over union where the predicted area equals the mask's: `r / (2 - r)` with `r` the share of the
     /// mask's n pixels among the n highest values, the first pixels of equal ones. In [0, 1].
     pub iou: f64,
@@ -41,11 +45,13 @@ pub struct Scores {
 
 impl Scores {
     /// Names of the scores in tables, in the order of [`Scores::values`].
-    pub const NAMES: [&str; 6] = ["seg_auroc", "seg_iou", "seg_energy", "seg_energy_lift", "seg_pointing", "seg_nra"];
+    pub const NAMES: [&str; 8] =
+        ["seg_auroc", "seg_ap", "seg_ap_lift", "seg_iou", "seg_energy", "seg_energy_lift", "seg_pointing", "seg_nra"];
 
     /// The scores in the order of [`Scores::NAMES`].
-    pub fn values(&self) -> [f64; 6] {
-        [self.auroc, self.iou, self.energy, self.energy_lift, self.pointing, self.nra]
+    pub fn values(&self) -> [f64; 8] {
+        let Self { auroc, ap, ap_lift, iou, energy, energy_lift, pointing, nra } = *self;
+        [auroc, ap, ap_lift, iou, energy, energy_lift, pointing, nra]
     }
 }
 
@@ -75,12 +81,26 @@ impl Target {
         self.positives as f64 / self.mask.len() as f64
     }
 
-    /// What a random map scores in expectation: S1 1/2; S3 `a / (2 - a)` at the expected share `a` of the area; S6 `a`,
-    /// lift 1; S7 the share of the dilated mask; S8 0.
+    /// Its pixels, row by row.
+    pub fn pixels(&self) -> &[bool] {
+        &self.mask
+    }
+
+    /// What a random map scores in expectation: S1 1/2; S2 the mask's share `a` of the area (a little more for small
+    /// masks), lift 0; S3 `a / (2 - a)` at the expected share `a` of the area; S6 `a`, lift 1; S7 the share of the dilated mask; S8 0.
     pub fn chance(&self) -> Scores {
         let area = self.area();
         let near = self.near.iter().filter(|p| **p).count() as f64 / self.near.len() as f64;
-        Scores { auroc: 0.5, iou: area / (2.0 - area), energy: area, energy_lift: 1.0, pointing: near, nra: 0.0 }
+        Scores {
+            auroc: 0.5,
+            ap: area,
+            ap_lift: 0.0,
+            iou: area / (2.0 - area),
+            energy: area,
+            energy_lift: 1.0,
+            pointing: near,
+            nra: 0.0,
+        }
     }
 
     /// Scores of a map of the mask's size. A value that is not a number ranks lowest. The ceiling of a grid is the
@@ -95,9 +115,11 @@ impl Target {
         let hits = order.iter().take(self.positives).filter(|e| on_mask(**e)).count();
         let share = hits as f64 / self.positives as f64;
         let first = order.first().is_some_and(|e| self.near[index(*e)]);
-        let (auroc, nra) = self.curves(&order);
+        let (auroc, ap, nra) = self.curves(&order);
         Scores {
             auroc,
+            ap,
+            ap_lift: ap - self.area(),
             iou: share / (2.0 - share),
             energy,
             energy_lift: energy / self.area(),
@@ -117,9 +139,9 @@ impl Target {
         order
     }
 
-    /// S1 and S8 in one walk over groups of equal values.
-    fn curves(&self, order: &[u64]) -> (f64, f64) {
-        let (mut above, mut seen, mut won, mut area) = (0.0, 0.0, 0.0, 0.0);
+    /// S1, S2 and S8 in one walk over groups of equal values.
+    fn curves(&self, order: &[u64]) -> (f64, f64, f64) {
+        let (mut above, mut seen, mut won, mut precise, mut area) = (0.0, 0.0, 0.0, 0.0, 0.0);
         for tied in order.chunk_by(|a, b| a >> 32 == b >> 32) {
             let n = tied.len() as f64;
             let positive = tied.iter().filter(|e| on_mask(**e)).count() as f64;
@@ -134,10 +156,11 @@ impl Target {
             }
             above += positive;
             seen += n;
+            precise += positive * above / seen;
         }
-        let negatives = (order.len() - self.positives) as f64;
+        let (positives, negatives) = (self.positives as f64, (order.len() - self.positives) as f64);
         let (random, area) = (self.area(), area / order.len() as f64);
-        (won / (self.positives as f64 * negatives), (area - random) / (self.ideal - random))
+        (won / (positives * negatives), precise / positives, (area - random) / (self.ideal - random))
     }
 
     fn energy(&self, map: &[f32]) -> f64 {
@@ -200,6 +223,8 @@ mod tests {
         let m = mask(4, &["##.."]);
         let s = evaluate(&[3.0, 1.0, 2.0, -1.0], &m, 0.0).unwrap();
         assert_eq!(s.auroc, 0.75);
+        // Recall 1/2 at precision 1, then 1/2 at 2/3.
+        assert!((s.ap - 5.0 / 6.0).abs() < 1e-12 && (s.ap_lift - 1.0 / 3.0).abs() < 1e-12);
         // One of the two highest is on the mask: r = 1/2.
         assert_eq!(s.iou, 1.0 / 3.0);
         assert_eq!(s.energy, 4.0 / 6.0);
@@ -215,7 +240,7 @@ mod tests {
         let m = mask(3, &[".#.", "##.", "..."]);
         let map: Vec<f32> = m.pixels.iter().map(|p| if *p { 1.0 } else { 0.0 }).collect();
         let s = evaluate(&map, &m, 0.0).unwrap();
-        assert_eq!((s.auroc, s.iou, s.energy, s.pointing), (1.0, 1.0, 1.0, 1.0));
+        assert_eq!((s.auroc, s.ap, s.iou, s.energy, s.pointing), (1.0, 1.0, 1.0, 1.0, 1.0));
         assert!((s.nra - 1.0).abs() < 1e-12 && (s.energy_lift - 3.0).abs() < 1e-12);
         let worst: Vec<f32> = map.iter().map(|v| -v).collect();
         let s = evaluate(&worst, &m, 0.0).unwrap();
@@ -228,6 +253,7 @@ mod tests {
         let first = evaluate(&[0.5; 4], &mask(4, &["##.."]), 0.0).unwrap();
         let last = evaluate(&[0.5; 4], &mask(4, &["..##"]), 0.0).unwrap();
         assert_eq!((first.auroc, last.auroc), (0.5, 0.5));
+        assert_eq!((first.ap, last.ap, last.ap_lift), (0.5, 0.5, 0.0));
         assert!(first.nra.abs() < 1e-12 && last.nra.abs() < 1e-12);
         assert_eq!((first.iou, last.iou), (1.0, 0.0));
         assert_eq!((first.energy, last.energy), (0.5, 0.5));
@@ -296,7 +322,7 @@ mod tests {
         let mut rng = Seed(5).stream("chance");
         let pixels = (0..400).map(|i| i % 20 < 8 && i < 160).collect();
         let target = Target::new(&Mask { width: 20, height: 20, pixels }, 2.0).unwrap();
-        let mut sums = [0.0; 6];
+        let mut sums = [0.0; 8];
         let draws = 400;
         for _ in 0..draws {
             let map: Vec<f32> = (0..400).map(|_| rng.random::<f32>()).collect();

@@ -122,6 +122,13 @@ pub const METRICS: &[MetricInfo] = &[
         "H3 edited",
         "Balanced accuracy after an edit that takes the concept away or brings it in and leaves the rest alone.",
     ),
+    metric(
+        "hard_h3_sham",
+        "Accuracy on sham edits",
+        "H3 sham",
+        "Balanced accuracy after edits that change as much as those of H3 and leave the concept. What it lacks to accuracy \
+         is due to the editing.",
+    ),
     metric("hard_gap_h1", "Gap to H1", "gap H1", "Accuracy minus H1, with a paired interval."),
     metric("hard_gap_h2", "Gap to H2", "gap H2", "Accuracy minus H2, with a paired interval."),
     metric(
@@ -130,6 +137,7 @@ pub const METRICS: &[MetricInfo] = &[
         "gap H3",
         "Accuracy minus H3, with a paired interval: how much accuracy rests on something that comes with the concept.",
     ),
+    metric("sham_flip_rate", "Flips by sham edits", "sham flips", "Share of the decisions that a sham edit changes."),
     metric(
         "seg_auroc",
         "Segmentation AUROC (S1)",
@@ -138,10 +146,35 @@ pub const METRICS: &[MetricInfo] = &[
          backgrounds raise it.",
     ),
     metric(
+        "seg_ap",
+        "Segmentation average precision (S2)",
+        "S2 AP",
+        "Average precision of the map's pixels. Chance is the mask's share of the picture.",
+    ),
+    metric(
+        "seg_ap_lift",
+        "Segmentation average precision over chance",
+        "S2 lift",
+        "Average precision less the mask's share of the picture. 0 is chance.",
+    ),
+    metric(
         "seg_iou",
         "Segmentation IoU (S3)",
         "S3 IoU",
         "Overlap of mask and map, the map cut so that both have the same area.",
+    ),
+    metric(
+        "seg_iou_q",
+        "Set IoU at a quantile (S4)",
+        "S4 IoU",
+        "Overlap of masks and maps over all pictures together, maps cut at one high quantile. Above 0.04 NetDissect \
+         speaks of a detector.",
+    ),
+    metric(
+        "seg_iou_val",
+        "Set IoU, tuned (S5)",
+        "S5 IoU",
+        "Overlap of masks and maps over all pictures together, maps cut where the validation pictures are matched best.",
     ),
     metric(
         "seg_energy",
@@ -168,10 +201,17 @@ pub const METRICS: &[MetricInfo] = &[
         "Positive map mass on pictures without the concept, relative to pictures with it.",
     ),
     metric(
+        "edge_share",
+        "Share on the border",
+        "edge share",
+        "Share of the map's absolute values on its outermost ring of cells. Far above its null the probe feeds on padding.",
+    ),
+    metric(
         "retention",
         "Retention (R1)",
         "R1 retention",
-        "Accuracy on altered pictures divided by accuracy on the originals.",
+        "Accuracy on altered pictures divided by accuracy on the originals. Beside it stands the share of alterations under \
+         which the network's own most probable class stays: a ceiling, not chance.",
     ),
     metric(
         "flip_rate",
@@ -184,6 +224,31 @@ pub const METRICS: &[MetricInfo] = &[
         "Score stability (R3)",
         "R3 stability",
         "Share of the score's variance that lies between pictures and not between alterations of one picture (ICC).",
+    ),
+    metric(
+        "margin_loss",
+        "Margin loss (R4)",
+        "R4 margin",
+        "How far scores of pictures with the concept fall when these are altered, in their standard deviations.",
+    ),
+    metric(
+        "worst",
+        "Worst alteration (R5)",
+        "R5 worst",
+        "Accuracy where a picture counts as right only if it and all its alterations are.",
+    ),
+    metric(
+        "equivariance",
+        "Maps move with the picture (R6)",
+        "R6 maps",
+        "Rank correlation of the map of a moved picture with the moved map of the picture. The null is that of another \
+         picture's map.",
+    ),
+    metric(
+        "backbone_retention",
+        "The network's own retention",
+        "backbone",
+        "Share of the alterations under which the network's most probable class stays: the ceiling of retention.",
     ),
     metric(
         "direction_cosine",
@@ -366,6 +431,14 @@ mod tests {
     fn names_are_unique() {
         assert_eq!(METRICS.iter().map(|m| m.name).collect::<BTreeSet<_>>().len(), METRICS.len());
         assert_eq!(PROBES.iter().map(|p| p.name).collect::<BTreeSet<_>>().len(), PROBES.len());
+    }
+
+    #[test]
+    fn every_metric_has_a_label() {
+        let names = crate::metric::table::METRICS.iter().map(|m| m.name);
+        // A lift is shown beside what it is the lift of.
+        let missing: Vec<&str> = names.filter(|n| metric_info(n).is_none() && *n != "seg_energy_lift").collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]

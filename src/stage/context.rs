@@ -51,8 +51,10 @@ pub struct Context {
     pub graph: Option<Graph>,
     /// Its layers.
     pub layers: Vec<Layer>,
-    /// Names and nodes of the layers, as extraction wants them.
+    /// Names and nodes of the layers, as extraction wants them; the logits come last where [`Context::head`] has them.
     pub nodes: Vec<(String, usize)>,
+    /// Place in the nodes of the network's logits, where it has some and robustness is measured.
+    pub head: Option<usize>,
     /// Where the network runs.
     pub device: Device,
     /// Its artifacts.
@@ -76,11 +78,12 @@ impl Context {
         let split = split::split(dataset.samples(), &study.split, seed)?;
         let graph = graph(&study, &device)?;
         let layers = layers(&study, graph.as_ref(), dataset.as_ref())?;
-        let nodes = layers.iter().map(|l| (l.name.clone(), l.node)).collect();
+        let mut nodes: Vec<_> = layers.iter().map(|l| (l.name.clone(), l.node)).collect();
+        let head = graph.as_ref().filter(|_| study.score.wants("robustness")).and_then(|g| head(g, &mut nodes));
         let root = settings.store.clone().unwrap_or_else(|| settings.out.join("store"));
         let store = Store::open(&root, || tracing::info!("waiting for another run on {}", root.display()))?;
         let folder = settings.out.join(format!("{}-{}", study.name, study.digest()?.short()));
-        Ok(Self { study, seed, dataset, split, graph, layers, nodes, device, store, folder })
+        Ok(Self { study, seed, dataset, split, graph, layers, nodes, head, device, store, folder })
     }
 
     /// The extraction of this study.
@@ -182,6 +185,18 @@ fn graph(study: &Study, device: &Device) -> Result<Option<Graph>> {
         graph.stretch();
     }
     Ok(Some(graph))
+}
+
+/// The place of the logits in the list of nodes, to which they are added where they lack. A network without names for its
+/// classes and without a layer `logits` has none.
+fn head(graph: &Graph, nodes: &mut Vec<(String, usize)>) -> Option<usize> {
+    let last = graph.layers().len();
+    let node = graph.layer("logits").ok().or((!graph.classes().is_empty()).then_some(last))?;
+    let place = nodes.iter().position(|(_, n)| *n == node);
+    Some(place.unwrap_or_else(|| {
+        nodes.push((graph.layer_name(node).to_owned(), node));
+        nodes.len() - 1
+    }))
 }
 
 fn layers(study: &Study, graph: Option<&Graph>, dataset: &dyn Dataset) -> Result<Vec<Layer>> {

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use rayon::prelude::*;
 
 use crate::activation::plan::{Change, Item};
+use crate::dataset::view::whereabouts;
 use crate::dataset::{Dataset, Picture, Preprocess};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
@@ -88,7 +89,10 @@ impl Loader<'_> {
             None => self.preprocess.picture(&self.dataset.image(sample)?)?,
         };
         let picture = match &item.change {
-            Change::View(view) => view.apply(&base, Seed(self.seed), self.dataset.samples()[sample].id.as_str()),
+            Change::View(view) => {
+                let masks = if view.sees_masks() { whereabouts(self.dataset, sample, self.preprocess)? } else { None };
+                view.apply(&base, Seed(self.seed), self.dataset.samples()[sample].id.as_str(), &masks)?
+            }
             _ => base.clone(),
         };
         *plain = Some(base);

@@ -14,7 +14,7 @@ pub use render::{ATTRIBUTES, Attribute, CANVAS, Colour, Object, Shape, Texture};
 
 use super::mask::Mask;
 use super::pictures::picture_digest;
-use super::sample::{Dataset, Edit, Presence, Sample, Skipped};
+use super::sample::{Dataset, Edit, Editing, Presence, Sample, Skipped};
 use super::spec::{DatasetSpec, World};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
@@ -169,6 +169,8 @@ impl Elements {
             Edit::Kept => "kept",
             // Both sides of a pair draw the same numbers.
             Edit::With | Edit::Without => "pair",
+            Edit::Sham => "sham",
+            Edit::Pasted { .. } | Edit::ShamFilled { .. } | Edit::ShamPasted { .. } => return Ok(None),
         };
         let mut rng = self.seed.stream(&format!("{}/{}/{purpose}", stream(self.world, sample), attribute.name()));
         match edit {
@@ -180,7 +182,18 @@ impl Elements {
                 let swap = |o: &mut Object| o.set(o.companion(attribute).other(&mut rng));
                 objects.iter_mut().filter(|o| o.has(attribute)).for_each(swap);
             }
-            Edit::With | Edit::Without => {
+            Edit::Sham => {
+                let others: Vec<usize> = (0..objects.len()).filter(|i| !objects[*i].has(attribute)).collect();
+                if others.is_empty() {
+                    return Ok(None);
+                }
+                let object = &mut objects[others[rng.random_range(0..others.len())]];
+                let own = object.kin(attribute);
+                let neither = ATTRIBUTES.into_iter().filter(|a| a.is_kin(own) && *a != own && *a != attribute);
+                let neither: Vec<Attribute> = neither.collect();
+                object.set(neither[rng.random_range(0..neither.len())]);
+            }
+            _ => {
                 let chosen = rng.random_range(0..objects.len());
                 let object = &mut objects[chosen];
                 (object.shape, object.colour, object.texture) = look(World::E1, &mut rng);
@@ -219,6 +232,10 @@ impl Dataset for Elements {
 
     fn mask(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
         Ok(Some(render::mask(self.scene(sample)?, self.attribute(concept)?)))
+    }
+
+    fn editing(&self) -> Editing {
+        Editing::Rendered
     }
 
     fn edited(&self, sample: usize, concept: usize, edit: Edit) -> Result<Option<RgbImage>> {

@@ -156,6 +156,15 @@ impl Object {
         }
     }
 
+    /// Its attribute of the same kind as another one.
+    pub(super) fn kin(&self, of: Attribute) -> Attribute {
+        match of {
+            Attribute::Shape(_) => Attribute::Shape(self.shape),
+            Attribute::Colour(_) => Attribute::Colour(self.colour),
+            Attribute::Texture(_) => Attribute::Texture(self.texture),
+        }
+    }
+
     /// Its attribute that goes along with one of another kind: the colour of a shape or texture, the shape of a colour.
     pub(super) fn companion(&self, of: Attribute) -> Attribute {
         match of {

@@ -185,9 +185,29 @@ fn a_pair_differs_in_the_concept_alone_and_ignores_the_worlds_rule() {
 }
 
 #[test]
+fn a_sham_edit_changes_one_object_without_the_concept() {
+    let elements = elements(World::E1, 200);
+    for name in ["triangle", "red", "spots_polka"] {
+        let (c, attribute) = (concept(&elements, name), Attribute::named(name).unwrap());
+        for i in 0..200 {
+            let before = elements.objects(i).unwrap();
+            let Some(after) = elements.edited_objects(i, c, Edit::Sham).unwrap() else {
+                assert!(before.iter().all(|o| o.has(attribute)));
+                continue;
+            };
+            let changed: Vec<_> = before.iter().zip(&after).filter(|(a, b)| a != b).collect();
+            let [(a, b)] = changed.as_slice() else { panic!("one object differs, not {}", changed.len()) };
+            assert!(!a.has(attribute) && !b.has(attribute));
+            assert!(ATTRIBUTES.iter().all(|k| k.is_kin(attribute) || a.has(*k) == b.has(*k)));
+        }
+    }
+    assert!(elements.edited(0, 0, Edit::ShamFilled { region: 1 }).unwrap().is_none());
+}
+
+#[test]
 fn edits_are_repeatable() {
     let (a, b) = (elements(World::E2, 20), elements(World::E2, 30));
-    for edit in [Edit::Removed, Edit::Kept, Edit::With, Edit::Without] {
+    for edit in [Edit::Removed, Edit::Kept, Edit::With, Edit::Without, Edit::Sham] {
         assert_eq!(a.edited(4, 2, edit).unwrap(), b.edited(4, 2, edit).unwrap());
     }
 }

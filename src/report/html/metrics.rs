@@ -196,7 +196,8 @@ fn cell(refusals: &[Refusal], rows: &[&MetricRow], asked: Option<&MetricRow>) ->
         let Some(row) = asked else { return Cell::default() };
         return Cell { value: "n/a".to_owned(), undefined: true, reason: reason(refusals, row), ..Cell::default() };
     };
-    let null = summary.null.map(|n| format!("null {}", short_number(n))).unwrap_or_default();
+    let level = if rows.iter().any(|r| r.estimate.has_ceiling()) { "network" } else { "null" };
+    let null = summary.null.map(|n| format!("{level} {}", short_number(n))).unwrap_or_default();
     let value = short_number(summary.mean);
     let [row] = rows else {
         let interval = format!("mean of {}", rows.len());
@@ -207,7 +208,7 @@ fn cell(refusals: &[Refusal], rows: &[&MetricRow], asked: Option<&MetricRow>) ->
 }
 
 fn includes_null(e: &Estimate) -> bool {
-    e.null.is_finite() && e.ci_low <= e.null && e.null <= e.ci_high
+    !e.has_ceiling() && e.null.is_finite() && e.ci_low <= e.null && e.null <= e.ci_high
 }
 
 fn bounds(e: &Estimate, text: fn(f64) -> String) -> String {

@@ -2,9 +2,11 @@
 
 use super::Rows;
 use super::unit::{Concept, Unit};
-use crate::metric::accuracy::{Decisions, Ranking};
+use crate::metric::Estimate;
+use crate::metric::accuracy::{Decisions, Ranking, hanley_mcneil};
 
-/// Balanced accuracy at the native and at the calibrated threshold, its two sides, AUROC, and the facts of the fit.
+/// Balanced accuracy at the native and at the calibrated threshold, its two sides, AUROC (with the interval of Hanley
+/// and McNeil beside the bootstrap's), and the facts of the fit.
 pub(super) fn measure(unit: &Unit, concept: &Concept, k: usize, rows: &mut Rows<'_>) {
     let cav = &unit.fitted.cavs[k];
     let scores = concept.scores(unit, k);
@@ -19,7 +21,11 @@ pub(super) fn measure(unit: &Unit, concept: &Concept, k: usize, rows: &mut Rows<
     let positives = concept.positives();
     rows.push("sensitivity", "", boot.estimate(|w| decided.sensitivity(w), f64::NAN, "", positives));
     rows.push("specificity", "", boot.estimate(|w| decided.specificity(w), f64::NAN, "", n - positives));
-    rows.push("auroc", "", boot.estimate(|w| ranking.auroc(w), area, kind, n));
+    let auroc = boot.estimate(|w| ranking.auroc(w), area, kind, n);
+    let half = 1.96 * hanley_mcneil(auroc.value, positives, n - positives);
+    let (ci_low, ci_high) = ((auroc.value - half).max(0.0), (auroc.value + half).min(1.0));
+    rows.push("auroc", "hanley_mcneil", Estimate { ci_low, ci_high, ..auroc.clone() });
+    rows.push("auroc", "", auroc);
     if cav.fit.gradient_norm.is_finite() {
         rows.push_fact("gradient_norm", cav.fit.gradient_norm, f64::NAN, "", cav.fit.positives + cav.fit.negatives);
     }

@@ -3,21 +3,27 @@
 use super::Rows;
 use super::unit::{Concept, Unit};
 use crate::metric::accuracy::Decisions;
+use crate::metric::bootstrap::weighted_mean;
 use crate::metric::hard::{HardSet, context_matched, edited_accuracy, hard_accuracy, reference_mined};
 
-/// H1, H2 and H3, and what each lacks to the normal accuracy.
-pub(super) fn measure(unit: &Unit, concept: &Concept, k: usize, rows: &mut Rows<'_>) {
-    let decided = Decisions::new(&concept.scores(unit, k), &concept.present, 0.0);
-    if let Some((set, fresh)) = mined(unit, concept) {
-        push(concept, &decided, &set, "h1", (fresh, "fresh classifier"), rows);
-    }
-    let labels: Vec<_> = concept.labels.iter().collect();
-    let set = context_matched(&concept.present, &concept.coverage, &labels, &concept.name);
-    push(concept, &decided, &set, "h2", (0.5, "chance"), rows);
-    edited(unit, concept, k, &decided, rows);
+/// The hard samples of one concept under one layer and variant, the same for every probe.
+pub(super) struct Hard {
+    /// H1, and the accuracy of a fresh classifier on it: the line to compare with.
+    mined: Option<(HardSet, f64)>,
+    /// H2.
+    matched: HardSet,
 }
 
-/// What the reference ensemble gets wrong, and the accuracy of a fresh classifier on it: the line to compare with.
+impl Hard {
+    pub(super) fn of(unit: &Unit, concept: &Concept) -> Self {
+        let labels: Vec<_> = concept.labels.iter().collect();
+        let embedding = concept.embedding.as_deref();
+        let matched = context_matched(&concept.present, &concept.coverage, &labels, &concept.name, embedding);
+        Self { mined: mined(unit, concept), matched }
+    }
+}
+
+/// What the reference ensemble gets wrong.
 fn mined(unit: &Unit, concept: &Concept) -> Option<(HardSet, f64)> {
     let columns = unit.references(&concept.name);
     let (fresh, voters) = columns.split_last().filter(|(_, voters)| !voters.is_empty())?;
@@ -27,6 +33,16 @@ fn mined(unit: &Unit, concept: &Concept) -> Option<(HardSet, f64)> {
     let fresh = Decisions::new(&concept.scores(unit, *fresh), &concept.present, 0.0);
     let line = hard_accuracy(&fresh, &set, &vec![1.0; concept.known.len()]);
     Some((set, line))
+}
+
+/// H1, H2 and H3, and what each lacks to the normal accuracy.
+pub(super) fn measure(hard: &Hard, unit: &Unit, concept: &Concept, k: usize, rows: &mut Rows<'_>) {
+    let decided = Decisions::new(&concept.scores(unit, k), &concept.present, 0.0);
+    if let Some((set, fresh)) = &hard.mined {
+        push(concept, &decided, set, "h1", (*fresh, "fresh classifier"), rows);
+    }
+    push(concept, &decided, &hard.matched, "h2", (0.5, "chance"), rows);
+    edited(unit, concept, k, &decided, rows);
 }
 
 fn push(
@@ -44,23 +60,41 @@ fn push(
     rows.push(&format!("hard_gap_{name}"), "", gap);
 }
 
-/// H3, where pictures can be edited: the concept kept with its companion swapped, and the concept swapped away.
+/// H3, where pictures can be edited, and the same for sham edits, which show what the editing does by itself.
 fn edited(unit: &Unit, concept: &Concept, k: usize, decided: &Decisions, rows: &mut Rows<'_>) {
-    let swapped = &unit.edit_rows[concept.number].swapped;
-    if swapped.is_empty() {
+    let edits = &unit.edit_rows[concept.number];
+    if edits.absent.is_empty() && edits.present.is_empty() {
         return;
     }
-    let mut kept = vec![f64::NAN; concept.known.len()];
-    let mut removed = kept.clone();
-    for (sample, removed_row, kept_row) in swapped {
-        if let Some(at) = concept.known.iter().position(|at| unit.test[*at] == *sample) {
-            removed[at] = unit.edits[[*removed_row, k]];
-            kept[at] = unit.edits[[*kept_row, k]];
+    let scores = |edited: &[(usize, usize)]| {
+        let mut scores = vec![f64::NAN; concept.known.len()];
+        for (sample, row) in edited {
+            if let Ok(at) = concept.known.binary_search_by_key(sample, |at| unit.test[*at]) {
+                scores[at] = unit.edits[[*row, k]];
+            }
         }
-    }
+        scores
+    };
+    let (with, without, sham) = (scores(&edits.present), scores(&edits.absent), scores(&edits.sham));
     let boot = &concept.bootstrap;
-    let n = 2 * swapped.len();
-    rows.push("hard_h3", "", boot.estimate(|w| edited_accuracy(&kept, &removed, 0.0, w), 0.5, "chance", n));
-    let gap = boot.estimate(|w| decided.balanced(w) - edited_accuracy(&kept, &removed, 0.0, w), 0.0, "no gap", n);
-    rows.push("hard_gap_h3", "", gap);
+    let n = edits.present.len() + edits.absent.len();
+    let hard = |w: &[f64]| edited_accuracy(&with, &without, 0.0, w);
+    rows.push("hard_h3", "", boot.estimate(hard, 0.5, "chance", n));
+    rows.push("hard_gap_h3", "", boot.estimate(|w| decided.balanced(w) - hard(w), 0.0, "no gap", n));
+    if edits.sham.is_empty() {
+        return;
+    }
+    let of = |present: bool| -> Vec<f64> {
+        sham.iter().zip(&concept.present).map(|(s, p)| if *p == present { *s } else { f64::NAN }).collect()
+    };
+    let (still_with, still_without) = (of(true), of(false));
+    let unmoved = |w: &[f64]| edited_accuracy(&still_with, &still_without, 0.0, w);
+    rows.push("hard_h3_sham", "", boot.estimate(unmoved, 0.5, "chance", edits.sham.len()));
+    rows.push("hard_gap_h3", "sham", boot.estimate(|w| unmoved(w) - hard(w), 0.0, "no gap", n));
+    let clean = concept.scores(unit, k);
+    let flip = |(sham, clean): (&f64, &f64)| {
+        if sham.is_nan() { f64::NAN } else { f64::from(u8::from((*sham > 0.0) != (*clean > 0.0))) }
+    };
+    let flips: Vec<f64> = sham.iter().zip(&clean).map(flip).collect();
+    rows.push("sham_flip_rate", "", boot.estimate(|w| weighted_mean(&flips, w), f64::NAN, "", edits.sham.len()));
 }

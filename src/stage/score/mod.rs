@@ -1,7 +1,9 @@
 //! The stage that measures: every probe on the test split, beside its nulls.
 
 mod accuracy;
+mod backbone;
 mod direction;
+mod equivariance;
 mod hard;
 mod robustness;
 mod segmentation;
@@ -12,10 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Progress, fit, items, localise};
 use crate::error::Result;
-use crate::metric::Estimate;
+use crate::metric::table::higher_is_better;
+use crate::metric::{Estimate, Match};
 use crate::probe::{Cav, Variant};
 use crate::report::{MetricRow, SampleRow};
 use crate::store::digest::{Digest, DigestBuilder};
+use backbone::Backbone;
+use equivariance::Equivariance;
+use hard::Hard;
 use segmentation::{Masks, Truth};
 use unit::{Concept, Unit};
 use variance::Curve;
@@ -33,6 +39,12 @@ pub struct Scored {
     pub samples: Vec<SampleRow>,
 }
 
+/// What measurements of all layers and variants share.
+struct Shared {
+    masks: Masks,
+    backbone: Backbone,
+}
+
 /// Measures what the store lacks.
 ///
 /// # Errors
@@ -40,16 +52,16 @@ pub struct Scored {
 pub fn run(context: &Context) -> Result<()> {
     let units = context.units();
     let mut progress = Progress::start("score", units.len());
-    let mut masks: Option<Masks> = None;
+    let mut shared: Option<Shared> = None;
     for (layer, variant) in units {
         let key = key(context, layer, variant)?;
         let missing = !context.store.has(KIND, &key);
         if missing {
-            let masks = match &mut masks {
-                Some(masks) => masks,
-                None => masks.insert(Masks::of(context)?),
+            let shared = match &mut shared {
+                Some(shared) => shared,
+                None => shared.insert(Shared { masks: Masks::of(context)?, backbone: Backbone::of(context)? }),
             };
-            let scored = score(context, masks, layer, variant)?;
+            let scored = score(context, shared, layer, variant)?;
             let parameters = serde_json::json!({
                 "layer": context.layers[layer].name, "variant": variant, "score": context.study.score,
             });
@@ -75,6 +87,11 @@ pub fn get(context: &Context, layer: usize, variant: Variant) -> Result<Scored> 
 
 fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
     let extraction = context.extraction();
+    let last = context.layers.len().saturating_sub(1);
+    let embedding = match context.study.score.matching {
+        Match::Labels => Vec::new(),
+        Match::Embedding => extraction.keys(&items::plain(context), last)?,
+    };
     let key = DigestBuilder::new("score v2")
         .field("study", &context.study.name)
         .field("model", &context.study.model.name)
@@ -82,6 +99,7 @@ fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
         .field("map", localise::key(context, layer, variant)?.as_str())
         .json("views", &extraction.keys(&items::views(context), layer)?)?
         .json("edits", &extraction.keys(&items::edits(context)?.0, layer)?)?
+        .json("embedding", &embedding)?
         .json("localise", &context.study.localise)?
         .json("options", &context.study.score)?;
     Ok(match &context.study.variance {
@@ -90,27 +108,30 @@ fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
     })
 }
 
-fn score(context: &Context, masks: &Masks, layer: usize, variant: Variant) -> Result<Scored> {
+fn score(context: &Context, shared: &Shared, layer: usize, variant: Variant) -> Result<Scored> {
     let unit = Unit::open(context, layer, variant)?;
     let curve = Curve::open(context, layer, variant, &unit.fitted.cavs)?;
+    let options = &context.study.score;
     let mut scored = Scored::default();
+    let equivariance =
+        if options.wants("robustness") { Equivariance::of(context, &unit)? } else { Equivariance::default() };
     for number in 0..context.concepts().len() {
-        let concept = Concept::of(context, &unit, number);
-        let truth = Truth::of(context, masks, &unit, &concept, context.layers[layer].shape);
+        let concept = Concept::of(context, &unit, number)?;
+        let truth = Truth::of(context, &shared.masks, &unit, &concept, context.layers[layer].shape);
+        let hard = Hard::of(&unit, &concept);
         for (k, cav) in unit.fitted.cavs.iter().enumerate().filter(|(_, c)| c.concept == concept.name) {
             let mut rows = Rows { context, cav, out: &mut scored.metrics };
-            let options = &context.study.score;
             if options.wants("accuracy") {
                 accuracy::measure(&unit, &concept, k, &mut rows);
             }
             if options.wants("hard") {
-                hard::measure(&unit, &concept, k, &mut rows);
+                hard::measure(&hard, &unit, &concept, k, &mut rows);
             }
             if options.wants("segmentation") {
                 segmentation::measure(context, &truth, &unit, &concept, k, &mut rows)?;
             }
             if options.wants("robustness") {
-                robustness::measure(context, &unit, &concept, k, &mut rows);
+                robustness::measure(context, &shared.backbone, &equivariance, &unit, &concept, k, &mut rows);
             }
             if options.wants("direction") {
                 direction::measure(&unit, &concept, k, &mut rows)?;
@@ -159,17 +180,6 @@ impl Rows<'_> {
 
     /// Adds a row on another split.
     fn push_of(&mut self, split: &str, metric: &str, parameter: &str, estimate: Estimate) {
-        const LOWER: [&str; 9] = [
-            "hard_gap_h1",
-            "hard_gap_h2",
-            "hard_gap_h3",
-            "flip_rate",
-            "false_localisation",
-            "gradient_norm",
-            "entanglement",
-            "spatial_norm_cv",
-            "direction_variance",
-        ];
         self.out.push(MetricRow {
             study: self.context.study.name.clone(),
             model: self.context.study.model.name.clone(),
@@ -182,7 +192,7 @@ impl Rows<'_> {
             metric: metric.to_owned(),
             parameter: parameter.to_owned(),
             estimate,
-            higher_is_better: !LOWER.contains(&metric),
+            higher_is_better: higher_is_better(metric),
         });
     }
 

@@ -9,17 +9,25 @@ use super::unit::{Concept, Unit};
 use crate::dataset::split::Part;
 use crate::dataset::{Mask, Presence};
 use crate::error::Result;
-use crate::localise::{ceiling, drop_rings, drop_rings_window, upsample};
+use crate::localise::linear::{outer_ring_expected, outer_ring_share};
+use crate::localise::{LocaliseOptions, ceiling, drop_rings, drop_rings_window, upsample};
 use crate::metric::bootstrap::{ratio, weighted_mean};
+use crate::metric::overlap::{Levels, Overlap, chance, map_quantile, set_iou};
 use crate::metric::segmentation::{Scores, Target, energy_density, false_localisation};
-use crate::stage::Context;
+use crate::probe::Cav;
+use crate::stage::{Context, localise};
 
-/// The masks of the test split, as far as the network sees them. Read once, for every layer.
+/// The coverages of a cell between which thresholds of ceilings lie.
+const COVERAGES: [f32; 2] = [0.0, 1.0];
+
+/// The masks of the test and the validation split, as far as the network sees them. Read once, for every layer.
 pub(super) struct Masks(BTreeMap<(usize, usize), Mask>);
 
 impl Masks {
     pub(super) fn of(context: &Context) -> Result<Self> {
-        let found = context.part(Part::Test).into_par_iter().map(|sample| {
+        let mut samples = context.part(Part::Test);
+        samples.extend(context.part(Part::Val));
+        let found = samples.into_par_iter().map(|sample| {
             let mut out = Vec::new();
             for (concept, presence) in context.dataset.samples()[sample].presence.iter().enumerate() {
                 if *presence != Presence::Present || !context.study.score.wants("segmentation") {
@@ -38,8 +46,25 @@ impl Masks {
 
 /// What maps of one concept at one layer are held against.
 pub(super) struct Truth {
-    /// Positions in [`Concept::known`], with the mask and what its grid can reach.
-    targets: Vec<(usize, (usize, usize), Target, Scores)>,
+    targets: Vec<Sought>,
+    /// Of the test samples without the concept, their positions in [`Concept::known`].
+    without: Vec<usize>,
+    /// The masks of the validation samples, `None` of those without the concept, with positions in
+    /// [`localise::validation_samples`].
+    validation: Vec<(usize, Option<Mask>)>,
+    /// What pictures without a mask are enlarged to: the size of the first one with a mask.
+    size: (usize, usize),
+}
+
+/// One mask and what its grid can reach.
+struct Sought {
+    /// Position in [`Concept::known`].
+    at: usize,
+    size: (usize, usize),
+    target: Target,
+    best: Scores,
+    /// The mask's own coverage of the grid, cut where all of the concept's are matched best.
+    ceiling: Overlap,
 }
 
 impl Truth {
@@ -47,21 +72,45 @@ impl Truth {
     pub(super) fn of(context: &Context, masks: &Masks, unit: &Unit, concept: &Concept, shape: [usize; 3]) -> Self {
         let options = &context.study.localise;
         let grid = (shape[1], shape[2]);
-        let targets = concept.known.par_iter().enumerate().filter_map(|(at, test)| {
-            let mask = masks.0.get(&(unit.test[*test], concept.number))?;
+        let cut = |sample: usize| {
+            let mask = masks.0.get(&(sample, concept.number))?;
             let whole = (0.0, 0.0, mask.width as f64, mask.height as f64);
             let (left, top, width, height) = drop_rings_window(whole, grid, options.drop_ring);
-            let mask = mask.window(left, top, width, height);
+            Some(mask.window(left, top, width, height))
+        };
+        let inner = drop_rings(&vec![0.0; grid.0 * grid.1], grid, options.drop_ring).1;
+        let found = concept.known.par_iter().enumerate().filter_map(|(at, test)| {
+            let mask = cut(unit.test[*test])?;
             let target = Target::new(&mask, context.study.score.tolerance(mask.width))?;
-            let inner = drop_rings(&vec![0.0; grid.0 * grid.1], grid, options.drop_ring).1;
-            let best = target.scores(&ceiling(&mask, inner, options.upsample));
-            Some((at, (mask.height, mask.width), target, best))
+            Some((at, (mask.height, mask.width), target, ceiling(&mask, inner, options.upsample)))
         });
-        Self { targets: targets.collect() }
+        let found: Vec<_> = found.collect();
+        let levels = Levels::of([COVERAGES.as_slice()].into_iter());
+        let histograms: Vec<_> =
+            found.par_iter().map(|(_, _, target, map)| levels.histogram(map, Some(target.pixels()))).collect();
+        let level = levels.best(&histograms);
+        let sought = |(at, size, target, map): (usize, (usize, usize), Target, Vec<f32>)| {
+            let (best, ceiling) = (target.scores(&map), Overlap::new(&map, Some(target.pixels()), level));
+            Sought { at, size, target, best, ceiling }
+        };
+        let targets: Vec<Sought> = found.into_par_iter().map(sought).collect();
+        let presence = |sample: usize| context.dataset.samples()[sample].presence[concept.number];
+        let validation = localise::validation_samples(context, concept.number).into_iter().enumerate();
+        let validation = validation.filter_map(|(at, sample)| match presence(sample) {
+            Presence::Present => cut(sample).map(|mask| (at, Some(mask))),
+            Presence::Absent => Some((at, None)),
+            Presence::Unknown => None,
+        });
+        Self {
+            without: (0..concept.known.len()).filter(|at| !concept.present[*at]).collect(),
+            validation: validation.collect(),
+            size: targets.first().map_or((0, 0), |t| t.size),
+            targets,
+        }
     }
 }
 
-/// S1, S3, S6, S7 and S8 over the test samples with a mask, and how much energy falls on samples without the concept.
+/// Every metric of maps against masks of the test split.
 pub(super) fn measure(
     context: &Context,
     truth: &Truth,
@@ -72,35 +121,132 @@ pub(super) fn measure(
 ) -> Result<()> {
     let cav = &unit.fitted.cavs[k];
     let maps = unit.maps.of(cav)?;
-    let (options, grid) = (&context.study.localise, (cav.shape[1], cav.shape[2]));
-    let measured: Vec<Scores> = truth
+    let validation = unit.maps.of_validation(cav)?;
+    let cut = Cut::new(context, cav, &maps, &validation, truth);
+    let measured: Vec<(Scores, [Overlap; 2])> = truth
         .targets
         .par_iter()
-        .map(|(at, size, target, _)| {
-            let (map, inner) = drop_rings(&maps[*at], grid, options.drop_ring);
-            target.scores(&upsample(&map, inner, *size, options.upsample))
+        .map(|sought| {
+            let map = cut.enlarged(&maps[sought.at], sought.size);
+            (sought.target.scores(&map), cut.overlaps(&map, Some(sought.target.pixels())))
         })
         .collect();
+    each_picture(truth, &measured, concept, rows);
+    all_pictures(truth, &cut, &maps, &measured, concept, rows);
+    let boot = &concept.bootstrap;
+    let energy: Vec<f64> = maps.iter().map(|m| energy_density(m)).collect();
+    let misplaced = |w: &[f64]| false_localisation(&energy, &concept.present, w);
+    rows.push("false_localisation", "", boot.estimate(misplaced, 1.0, "chance", energy.len()));
+    let grid = (cav.shape[1], cav.shape[2]);
+    let ring: Vec<f64> = maps.iter().map(|m| outer_ring_share(m, grid)).collect();
+    let ring = boot.estimate(|w| weighted_mean(&ring, w), outer_ring_expected(grid), "uniform map", ring.len());
+    rows.push("edge_share", "", ring);
+    Ok(())
+}
+
+/// S1, S2, S3, S6, S7 and S8: means over the test samples with a mask.
+fn each_picture(truth: &Truth, measured: &[(Scores, [Overlap; 2])], concept: &Concept, rows: &mut Rows<'_>) {
+    let boot = &concept.bootstrap;
     let n = measured.len();
     for (i, name) in Scores::NAMES.iter().enumerate() {
         let column = |score: &dyn Fn(usize) -> Scores| {
             let mut values = vec![f64::NAN; concept.known.len()];
-            truth.targets.iter().enumerate().for_each(|(t, (at, ..))| values[*at] = score(t).values()[i]);
+            truth.targets.iter().enumerate().for_each(|(t, sought)| values[sought.at] = score(t).values()[i]);
             values
         };
-        let own = column(&|t| measured[t]);
-        let chance = column(&|t| truth.targets[t].2.chance());
-        let best = column(&|t| truth.targets[t].3);
+        let own = column(&|t| measured[t].0);
+        let chance = column(&|t| truth.targets[t].target.chance());
+        let best = column(&|t| truth.targets[t].best);
         let ones = vec![1.0; own.len()];
-        let boot = &concept.bootstrap;
         let chance_level = weighted_mean(&chance, &ones);
         rows.push(name, "", boot.estimate(|w| weighted_mean(&own, w), chance_level, "chance", n));
         let of_ceiling = |w: &[f64]| ratio(weighted_mean(&own, w), weighted_mean(&best, w));
         let null = ratio(chance_level, weighted_mean(&best, &ones));
         rows.push(name, "of_ceiling", boot.estimate(of_ceiling, null, "chance", n));
     }
-    let energy: Vec<f64> = maps.iter().map(|m| energy_density(m)).collect();
-    let misplaced = |w: &[f64]| false_localisation(&energy, &concept.present, w);
-    rows.push("false_localisation", "", concept.bootstrap.estimate(misplaced, 1.0, "chance", energy.len()));
-    Ok(())
+}
+
+/// S4 and S5: one threshold for all test samples, those without the concept included.
+fn all_pictures(
+    truth: &Truth,
+    cut: &Cut<'_>,
+    maps: &[Vec<f32>],
+    measured: &[(Scores, [Overlap; 2])],
+    concept: &Concept,
+    rows: &mut Rows<'_>,
+) {
+    let mut overlaps = [(); 2].map(|()| vec![None; concept.known.len()]);
+    let mut put = |at: usize, found: [Overlap; 2]| (0..2).for_each(|i| overlaps[i][at] = Some(found[i]));
+    let without: Vec<_> = truth.without.par_iter().map(|at| (*at, cut.without(&maps[*at]))).collect();
+    without.into_iter().for_each(|(at, found)| put(at, found));
+    truth.targets.iter().zip(measured).for_each(|(sought, (_, found))| put(sought.at, *found));
+    let n = if truth.targets.is_empty() { 0 } else { truth.targets.len() + truth.without.len() };
+    let boot = &concept.bootstrap;
+    for (name, overlaps) in ["seg_iou_q", "seg_iou_val"].into_iter().zip(&overlaps) {
+        rows.push(name, "", boot.estimate(|w| set_iou(overlaps, w), chance(overlaps), "chance", n));
+    }
+    let mut best = vec![None; concept.known.len()];
+    truth.targets.iter().for_each(|sought| best[sought.at] = Some(sought.ceiling));
+    let ones = vec![1.0; concept.known.len()];
+    let of_ceiling = |w: &[f64]| ratio(set_iou(&overlaps[1], w), set_iou(&best, w));
+    let null = ratio(chance(&overlaps[1]), set_iou(&best, &ones));
+    rows.push("seg_iou_val", "of_ceiling", boot.estimate(of_ceiling, null, "chance", n));
+}
+
+/// Where the maps of one probe are cut: at a quantile of the test split's, and where those of the validation split match
+/// their masks best.
+struct Cut<'a> {
+    options: &'a LocaliseOptions,
+    grid: (usize, usize),
+    /// The size of pictures without a mask.
+    size: (usize, usize),
+    thresholds: [f32; 2],
+}
+
+impl<'a> Cut<'a> {
+    fn new(context: &'a Context, cav: &Cav, test: &[Vec<f32>], validation: &[Vec<f32>], truth: &Truth) -> Self {
+        let grid = (cav.shape[1], cav.shape[2]);
+        let mut cut = Self { options: &context.study.localise, grid, size: truth.size, thresholds: [f32::NAN; 2] };
+        if truth.targets.is_empty() {
+            return cut;
+        }
+        let inner = |map: &[f32]| cut.inner(map).0;
+        let test: Vec<Vec<f32>> = test.iter().map(|m| inner(m)).collect();
+        let quantile = map_quantile(test.iter().map(Vec::as_slice), context.study.score.quantile);
+        let seen: Vec<Vec<f32>> = truth.validation.iter().map(|(at, _)| inner(&validation[*at])).collect();
+        let levels = Levels::of(seen.iter().map(Vec::as_slice));
+        let histogram = |(at, mask): &(usize, Option<Mask>)| match mask {
+            Some(mask) => {
+                let map = cut.enlarged(&validation[*at], (mask.height, mask.width));
+                levels.histogram(&map, Some(&mask.pixels))
+            }
+            None => levels.histogram(&cut.enlarged(&validation[*at], cut.size), None),
+        };
+        let histograms: Vec<_> = truth.validation.par_iter().map(histogram).collect();
+        cut.thresholds = [quantile, levels.best(&histograms)];
+        cut
+    }
+
+    fn inner(&self, map: &[f32]) -> (Vec<f32>, (usize, usize)) {
+        drop_rings(map, self.grid, self.options.drop_ring)
+    }
+
+    fn enlarged(&self, map: &[f32], size: (usize, usize)) -> Vec<f32> {
+        let (map, inner) = self.inner(map);
+        upsample(&map, inner, size, self.options.upsample)
+    }
+
+    fn overlaps(&self, map: &[f32], mask: Option<&[bool]>) -> [Overlap; 2] {
+        self.thresholds.map(|threshold| Overlap::new(map, mask, threshold))
+    }
+
+    /// Of a picture without the concept. Enlarging makes no value higher, so a map that is nowhere above is not enlarged.
+    fn without(&self, map: &[f32]) -> [Overlap; 2] {
+        let above = |threshold: &f32| map.iter().any(|v| v > threshold);
+        if self.thresholds.iter().any(above) {
+            self.overlaps(&self.enlarged(map, self.size), None)
+        } else {
+            [Overlap::default(); 2]
+        }
+    }
 }

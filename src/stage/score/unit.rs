@@ -8,7 +8,7 @@ use crate::activation::LayerSet;
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::Result;
-use crate::metric::Bootstrap;
+use crate::metric::{Bootstrap, Match};
 use crate::probe::{Cav, Variant, scores};
 use crate::stage::fitted::Fitted;
 use crate::stage::items::{self, EditRows};
@@ -25,8 +25,12 @@ pub(super) struct Unit {
     pub test: Vec<usize>,
     /// Scores `[test sample, direction]`: probes, then references, then twins.
     pub scores: Array2<f64>,
+    /// Number of the layer in the study.
+    pub layer: usize,
     /// Scores of views `[test sample * views + view, probe]`.
     pub views: Array2<f64>,
+    /// Activations of the views, in the same order.
+    pub view_set: Option<LayerSet>,
     /// Scores of edits `[edit, probe]`.
     pub edits: Array2<f64>,
     /// Which edits belong to which concept.
@@ -51,13 +55,13 @@ impl Unit {
         };
         let everything = |set: &Option<LayerSet>| (0..set.as_ref().map_or(0, LayerSet::len)).collect::<Vec<_>>();
         let plain = of(&open(&items::plain(context))?, &test, &all)?;
-        let views = open(&items::views(context))?;
-        let views = of(&views, &everything(&views), &probes)?;
+        let view_set = open(&items::views(context))?;
+        let views = of(&view_set, &everything(&view_set), &probes)?;
         let (edits, edit_rows) = items::edits(context)?;
         let edit_set = open(&edits)?;
         let edits = of(&edit_set, &everything(&edit_set), &probes)?;
         let maps = Maps::open(context, layer, variant)?;
-        Ok(Self { maps, test, scores: plain, views, edits, edit_rows, edit_set, fitted })
+        Ok(Self { layer, maps, test, scores: plain, views, view_set, edits, edit_rows, edit_set, fitted })
     }
 
     /// Columns of the concept's references in the scores, in the order of their draws.
@@ -94,12 +98,14 @@ pub(super) struct Concept {
     pub coverage: Vec<f32>,
     /// Names of what else is in each.
     pub labels: Vec<std::collections::BTreeSet<String>>,
+    /// The mean activation of each at the study's last layer, where pictures are matched by it.
+    pub embedding: Option<Vec<Vec<f32>>>,
     /// Resamples of their blocks.
     pub bootstrap: Bootstrap,
 }
 
 impl Concept {
-    pub(super) fn of(context: &Context, unit: &Unit, number: usize) -> Self {
+    pub(super) fn of(context: &Context, unit: &Unit, number: usize) -> Result<Self> {
         let samples = context.dataset.samples();
         let sample = |at: &usize| &samples[unit.test[*at]];
         let known: Vec<usize> =
@@ -107,8 +113,13 @@ impl Concept {
         let blocks: Vec<usize> = known.iter().map(|at| context.split.block[unit.test[*at]]).collect();
         let name = context.concepts()[number].clone();
         let mut rng = context.seed.stream(&format!("bootstrap/{name}"));
-        Self {
+        let embedding = match context.study.score.matching {
+            Match::Labels => None,
+            Match::Embedding => Some(embedding(context, known.iter().map(|at| unit.test[*at]))?),
+        };
+        Ok(Self {
             number,
+            embedding,
             present: known.iter().map(|at| sample(at).presence[number] == Presence::Present).collect(),
             coverage: known.iter().map(|at| sample(at).coverage[number]).collect(),
             labels: known
@@ -118,7 +129,7 @@ impl Concept {
             bootstrap: Bootstrap::new(&blocks, context.study.score.bootstrap, &mut rng),
             known,
             name,
-        }
+        })
     }
 
     /// A column of scores of the known samples.
@@ -135,4 +146,11 @@ impl Concept {
     pub(super) fn views(&self, at: usize, views: usize) -> Range<usize> {
         self.known[at] * views..(self.known[at] + 1) * views
     }
+}
+
+/// Mean activations of samples at the study's last layer.
+fn embedding(context: &Context, samples: impl Iterator<Item = usize>) -> Result<Vec<Vec<f32>>> {
+    let last = context.layers.len().saturating_sub(1);
+    let set = context.extraction().open(&context.store, &items::plain(context), last)?;
+    samples.map(|sample| Ok(set.pooled(&[sample])?.into_raw_vec_and_offset().0)).collect()
 }
