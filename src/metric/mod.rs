@@ -2,13 +2,17 @@
 
 pub mod accuracy;
 pub mod bootstrap;
+pub mod consistency;
 pub mod correlation;
 pub mod direction;
 pub mod estimate;
+pub mod faithfulness;
 pub mod hard;
 pub mod options;
 pub mod robustness;
 pub mod segmentation;
+pub mod tcav;
+pub mod welch;
 
 pub use accuracy::{Decisions, Ranking};
 pub use bootstrap::Bootstrap;

@@ -136,22 +136,32 @@ fn samples(context: &Context, unit: &Unit, concept: &Concept, k: usize) -> Vec<S
 }
 
 /// Where measurements of one probe go.
-struct Rows<'a> {
-    context: &'a Context,
-    cav: &'a Cav,
-    out: &'a mut Vec<MetricRow>,
+pub(super) struct Rows<'a> {
+    pub(super) context: &'a Context,
+    pub(super) cav: &'a Cav,
+    pub(super) out: &'a mut Vec<MetricRow>,
 }
 
 impl Rows<'_> {
     /// Adds a row on the test split.
-    fn push(&mut self, metric: &str, parameter: &str, estimate: Estimate) {
+    pub(super) fn push(&mut self, metric: &str, parameter: &str, estimate: Estimate) {
         self.push_of("test", metric, parameter, estimate);
     }
 
     /// Adds a row on another split.
     fn push_of(&mut self, split: &str, metric: &str, parameter: &str, estimate: Estimate) {
-        const LOWER: [&str; 6] =
-            ["hard_gap_h1", "hard_gap_h2", "hard_gap_h3", "flip_rate", "false_localisation", "gradient_norm"];
+        const LOWER: [&str; 10] = [
+            "hard_gap_h1",
+            "hard_gap_h2",
+            "hard_gap_h3",
+            "flip_rate",
+            "false_localisation",
+            "gradient_norm",
+            "tcav_p",
+            "deletion",
+            "road",
+            "layer_inconsistency",
+        ];
         self.out.push(MetricRow {
             study: self.context.study.name.clone(),
             model: self.context.study.model.name.clone(),
