@@ -8,7 +8,7 @@ pub mod read;
 pub mod shard;
 
 pub use extract::Extraction;
-pub use network::Network;
+pub use network::{Held, Network};
 pub use options::ActivationOptions;
 pub use plan::{Change, Item};
 pub use read::LayerSet;

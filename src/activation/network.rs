@@ -146,6 +146,16 @@ impl<'a> Network<'a> {
 }
 
 impl Held<'_> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.z.dims().first().copied().unwrap_or(0)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Their maps, one after the other.
     ///
     /// # Errors

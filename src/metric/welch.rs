@@ -18,7 +18,7 @@ pub fn welch(a: &[f64], b: &[f64]) -> Welch {
     let (na, nb) = (a.len() as f64, b.len() as f64);
     let (va, vb) = (var_a / na, var_b / nb);
     let square = va + vb;
-    if !(square > 0.0) {
+    if square.is_nan() || square <= 0.0 {
         return Welch { t: f64::NAN, df: f64::NAN, p: f64::NAN };
     }
     let t = (mean_a - mean_b) / square.sqrt();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::maximise::Role;
-use super::{Context, Progress, fit, fitted, maximise, overlays, score, training};
+use super::{Context, Progress, fit, fitted, maximise, overlays, score, sensitivity, training};
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::Result;
@@ -43,17 +43,20 @@ struct Gathered {
     fitted: Vec<(usize, Variant, fitted::Fitted)>,
     metrics: Vec<MetricRow>,
     samples: Vec<SampleRow>,
+    asked: sensitivity::Shown,
 }
 
 impl Gathered {
     fn of(context: &Context) -> Result<Self> {
-        let mut all = Self { fitted: Vec::new(), metrics: Vec::new(), samples: Vec::new() };
+        let asked = sensitivity::get(context)?;
+        let mut all = Self { fitted: Vec::new(), metrics: Vec::new(), samples: Vec::new(), asked };
         for (layer, variant) in context.units() {
             all.fitted.push((layer, variant, fit::get(context, layer, variant)?.1));
             let scored = score::get(context, layer, variant)?;
             all.metrics.extend(scored.metrics);
             all.samples.extend(scored.samples);
         }
+        all.metrics.append(&mut all.asked.metrics);
         Ok(all)
     }
 
@@ -144,7 +147,7 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
         counts: counts(context),
         refusals: refusals(context, gathered),
         rows: &gathered.metrics,
-        overlays: overlays::draw(context, &gathered.fitted)?,
+        overlays: [overlays::draw(context, &gathered.fitted)?, gathered.asked.overlays.clone()].concat(),
         traces: renderings.iter().map(|(r, _)| Trace { label: label(context, r), values: r.trace.clone() }).collect(),
         renderings: renderings.into_iter().map(|(r, png)| figure(context, gathered, &r, png)).collect(),
         cosines: cosines(context, gathered),
@@ -198,7 +201,7 @@ fn refusals(context: &Context, gathered: &Gathered) -> Vec<Refusal> {
             reason: r.reason.clone(),
         })
     });
-    all.collect()
+    all.chain(gathered.asked.refusals.iter().cloned()).collect()
 }
 
 fn label(context: &Context, r: &maximise::Rendered) -> String {

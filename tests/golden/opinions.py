@@ -61,4 +61,4 @@ found = IntegratedGradients(net).attribute(x, baselines=mean, n_steps=51, method
 out["integrated_gradients"] = found.sum(1)
 out["occlusion"] = Occlusion(net).attribute(x, sliding_window_shapes=(3, 4, 4), strides=(3, 2, 2), baselines=mean)[:, 0]
 arrays = {name: value.detach().numpy().astype(np.float32).ravel() for name, value in out.items()}
-np.savez_compressed(Path(__file__).with_suffix(".npz"), **arrays)
+np.savez(Path(__file__).with_suffix(".npz"), **arrays)

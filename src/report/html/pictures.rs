@@ -43,7 +43,7 @@ struct Picture {
 }
 
 /// Outcomes in the order shown, with title and explanation.
-const OUTCOMES: [(&str, &str, &str); 4] = [
+const OUTCOMES: [(&str, &str, &str); 5] = [
     (
         "true positive",
         "True positives",
@@ -56,6 +56,11 @@ const OUTCOMES: [(&str, &str, &str); 4] = [
     ),
     ("false negative", "False negatives", "The concept is there and the probe misses it."),
     ("true negative", "True negatives", "The concept is not there and the probe says so."),
+    (
+        "second opinions",
+        "Second opinions",
+        "Other methods' maps of the same score, beside the linear one. Each map has its own range of colours.",
+    ),
 ];
 
 /// Roles in the order shown, with heading.
