@@ -16,7 +16,7 @@ pub struct Cli {
 /// The sub-commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a whole study: extract, fit, localise, maximise, score, report
+    /// Run a whole study: extract, fit, localise, maximise, score, sensitivity, report
     #[command(after_help = "Example: cavern run probes/quickstart.toml\n\
         The last line on stdout is the run's folder. Running a study again does only what is missing.")]
     Run(StudyArgs),
@@ -35,6 +35,10 @@ pub enum Command {
     /// Measure fitted probes
     #[command(after_help = "Example: cavern score probes/quickstart.toml")]
     Score(StudyArgs),
+    /// Ask the network about fitted probes: TCAV, second opinions on maps, consistency between layers
+    #[command(after_help = "Example: cavern sensitivity probes/quickstart.toml --set opinion.pictures=5\n\
+        What is asked for has a table in the study: [tcav], [opinion], [consistency].")]
+    Sensitivity(StudyArgs),
     /// Write tables, figures and the page of a scored study
     #[command(after_help = "Example: cavern report probes/quickstart.toml")]
     Report(StudyArgs),

@@ -97,11 +97,22 @@ impl Extraction<'_> {
         let graph = graph.with_precision(self.options.precision)?;
         let lacking = work.iter().filter(|(_, missing)| !missing.is_empty());
         let batches: Vec<&[Item]> = lacking.flat_map(|(shard, _)| shard.items.chunks(self.options.batch)).collect();
-        let size = graph.input_shape().iter().product();
-        let loader = Loader { dataset: self.dataset, preprocess: graph.preprocess(), seed: self.seed, size };
-        loader.ahead(&batches, |inputs| {
+        self.loader(&graph).ahead(&batches, |inputs| {
             self.make(store, &work, |shard, missing| self.forward(&graph, shard.items, missing, &inputs), done)
         })
+    }
+
+    fn loader<'l>(&'l self, graph: &'l Graph) -> Loader<'l> {
+        let size = graph.input_shape().iter().product();
+        Loader { dataset: self.dataset, preprocess: graph.preprocess(), seed: self.seed, size }
+    }
+
+    /// The network's input for every item, one after the other.
+    ///
+    /// # Errors
+    /// When a picture cannot be read.
+    pub fn inputs(&self, graph: &Graph, items: &[Item]) -> Result<Vec<f32>> {
+        self.loader(graph).input(items)
     }
 
     /// Opens the activations of `items` at one of the layers; they must have been extracted before.

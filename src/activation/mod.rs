@@ -1,12 +1,14 @@
 //! What a layer says: activations of samples, kept in shards and read piece by piece.
 
 pub mod extract;
+pub mod network;
 pub mod options;
 pub mod plan;
 pub mod read;
 pub mod shard;
 
 pub use extract::Extraction;
+pub use network::{Held, Network};
 pub use options::ActivationOptions;
 pub use plan::{Change, Item};
 pub use read::LayerSet;

@@ -28,6 +28,7 @@ pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Localise(args) => stage::run(&args, &[Stage::Localise], out),
         Command::Maximise(args) => stage::run(&args, &[Stage::Maximise], out),
         Command::Score(args) => stage::run(&args, &[Stage::Score], out),
+        Command::Sensitivity(args) => stage::run(&args, &[Stage::Sensitivity], out),
         Command::Report(args) => stage::run(&args, &[Stage::Report], out),
         Command::Compare(args) => compare::run(&args, out),
         Command::Train(args) => train::run(&args, out),

@@ -1,11 +1,11 @@
-//! `run` and its stages one by one: `extract`, `fit`, `localise`, `maximise`, `score`, `report`.
+//! `run` and its stages one by one: `extract`, `fit`, `localise`, `maximise`, `score`, `sensitivity`, `report`.
 
 use std::io::Write;
 
 use anyhow::Context as _;
 
 use crate::cli::StudyArgs;
-use crate::stage::{Context, Settings, extract, fit, localise, maximise, report, score};
+use crate::stage::{Context, Settings, extract, fit, localise, maximise, report, score, sensitivity};
 use crate::study::Study;
 
 /// A stage of a study.
@@ -21,13 +21,16 @@ pub enum Stage {
     Maximise,
     /// Measurements.
     Score,
+    /// What the network says of directions: class sensitivity, second opinions, consistency.
+    Sensitivity,
     /// Tables, figures and page.
     Report,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 6] = [Self::Extract, Self::Fit, Self::Localise, Self::Maximise, Self::Score, Self::Report];
+    pub const ALL: [Self; 7] =
+        [Self::Extract, Self::Fit, Self::Localise, Self::Maximise, Self::Score, Self::Sensitivity, Self::Report];
 
     fn run(self, context: &Context) -> crate::Result<()> {
         match self {
@@ -36,6 +39,7 @@ impl Stage {
             Self::Localise => localise::run(context),
             Self::Maximise => maximise::run(context),
             Self::Score => score::run(context),
+            Self::Sensitivity => sensitivity::run(context),
             Self::Report => report::run(context),
         }
     }

@@ -100,7 +100,7 @@ impl Mask {
 
 /// For every one of `count` cells over `[start, start + length)`: the pixels below `size` it overlaps, each with the
 /// overlap as a share of the cell.
-fn cells(start: f64, length: f64, count: usize, size: usize) -> impl Iterator<Item = Vec<(usize, f64)>> {
+pub(crate) fn cells(start: f64, length: f64, count: usize, size: usize) -> impl Iterator<Item = Vec<(usize, f64)>> {
     let cell = length / count as f64;
     (0..count).map(move |i| {
         let (from, to) = (start + i as f64 * cell, start + (i + 1) as f64 * cell);

@@ -1,7 +1,7 @@
 //! Augmented views of a picture, all of which keep the concept.
 
 mod motion;
-mod pixels;
+pub(crate) mod pixels;
 
 use std::str::FromStr;
 

@@ -53,6 +53,18 @@ pub fn attributions(cavs: &[&Cav], activation: &[f32]) -> Vec<Vec<f32>> {
     maps
 }
 
+/// A probe's weights on every value of the activation, `[channel * height * width]`: the gradient of its score. Full: w.
+/// Translation-invariant: `v_c / P` at each of P positions.
+pub fn weights(cav: &Cav) -> Vec<f32> {
+    let positions = positions(cav);
+    match cav.variant {
+        Variant::Full => cav.direction.clone(),
+        Variant::TranslationInvariant => {
+            cav.direction.iter().flat_map(|v| std::iter::repeat_n(*v / positions as f32, positions)).collect()
+        }
+    }
+}
+
 /// A map measured from a baseline: `L(z) - L(baseline)`, as attribution is linear. It sums to the score less the score
 /// of the baseline. Where all activations are positive this takes the constant part out of the map.
 pub fn subtract(map: &mut [f32], baseline: &[f32]) {

@@ -1,9 +1,12 @@
-//! Where in a picture a probe's score comes from: spatial linear attribution, exact for every linear probe.
+//! Where in a picture a probe's score comes from: spatial linear attribution, exact for every linear probe, and second
+//! opinions on it from the network itself.
 
 pub mod linear;
+pub mod opinion;
 pub mod options;
 pub mod upsample;
 
-pub use linear::{attribution, attributions, drop_rings, drop_rings_window};
+pub use linear::{attribution, attributions, drop_rings, drop_rings_window, weights};
+pub use opinion::{Method, OpinionOptions};
 pub use options::{Baseline, LocaliseOptions, Upsampling};
 pub use upsample::{ceiling, upsample};

@@ -4,9 +4,11 @@
 pub mod accuracy;
 pub mod bootstrap;
 pub mod compare;
+pub mod consistency;
 pub mod correlation;
 pub mod direction;
 pub mod estimate;
+pub mod faithfulness;
 pub mod hard;
 pub mod holm;
 pub mod options;
@@ -14,7 +16,9 @@ pub mod overlap;
 pub mod robustness;
 pub mod segmentation;
 pub mod table;
+pub mod tcav;
 pub mod variance;
+pub mod welch;
 
 #[cfg(test)]
 mod golden;

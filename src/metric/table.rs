@@ -5,7 +5,8 @@
 pub struct Metric {
     /// Its name in tables.
     pub name: &'static str,
-    /// Its family, one of [`super::options::FAMILIES`], or `fit` for what is known of a direction.
+    /// Its family: one of [`super::options::FAMILIES`], `fit` for what is known of a direction, `sensitivity` or `opinion`
+    /// for what the network is asked.
     pub family: &'static str,
     /// Whether a larger value is a better one.
     pub higher_is_better: bool,
@@ -66,6 +67,18 @@ pub const METRICS: &[Metric] = &[
     lower("direction", "spatial_norm_cv", POSITIVE),
     lower("direction", "direction_variance", POSITIVE),
     higher("direction", "variance_slope", (-INF, INF)),
+    higher("sensitivity", "tcav", SHARE),
+    higher("sensitivity", "tcav_draws", SHARE),
+    higher("sensitivity", "tcav_magnitude", (-INF, INF)),
+    higher("sensitivity", "tcav_consistency", SHARE),
+    lower("sensitivity", "tcav_p", SHARE),
+    lower("sensitivity", "layer_inconsistency", POSITIVE),
+    higher("opinion", "opinion_agreement", SIGNED),
+    higher("opinion", "opinion_seg_auroc", SHARE),
+    higher("opinion", "opinion_seg_iou", SHARE),
+    higher("opinion", "insertion", (-INF, INF)),
+    lower("opinion", "deletion", (-INF, INF)),
+    lower("opinion", "road", (-INF, INF)),
     higher("fit", "cos_classifier", SIGNED),
     higher("fit", "false_positives", POSITIVE),
     lower("fit", "gradient_norm", POSITIVE),
@@ -88,6 +101,8 @@ mod tests {
     use super::*;
     use crate::metric::options::FAMILIES;
 
+    const ASKED: [&str; 3] = ["fit", "sensitivity", "opinion"];
+
     #[test]
     fn every_metric_is_unique_and_documented() {
         let docs = include_str!("../../docs/metrics.md");
@@ -95,7 +110,7 @@ mod tests {
             METRICS.iter().map(|m| m.name).filter(|name| !docs.contains(&format!("`{name}`"))).collect();
         assert!(missing.is_empty(), "docs/metrics.md lacks {missing:?}");
         assert_eq!(METRICS.iter().map(|m| m.name).collect::<BTreeSet<_>>().len(), METRICS.len());
-        assert!(METRICS.iter().all(|m| m.family == "fit" || FAMILIES.contains(&m.family)));
+        assert!(METRICS.iter().all(|m| ASKED.contains(&m.family) || FAMILIES.contains(&m.family)));
         assert!(!higher_is_better("flip_rate") && higher_is_better("accuracy") && higher_is_better("own"));
     }
 }

@@ -566,6 +566,37 @@ mod tests {
         (1..=5).for_each(|node| pulled_back(&joined, node));
     }
 
+    #[test]
+    fn pulling_back_to_layers_on_the_way_is_candles_gradient_of_them() {
+        for (g, node, taps) in [(small(), 5, vec![3, 4]), (attentive(), 9, vec![9]), (joined(), 5, vec![3, 4])] {
+            let x = random(&[&[5], g.shape(0)].concat(), 9).to_dtype(DType::F32).unwrap();
+            let slope = random(&[&[5], g.shape(node)].concat(), 11).to_dtype(DType::F32).unwrap();
+            let part = |first: usize, z: &Tensor| Ok(slope.narrow(0, first, z.dim(0).unwrap()).unwrap());
+            let got = g.pull_back_to(&taps, node, &x, part).unwrap();
+            for (tap, got) in taps.iter().zip(&got) {
+                let at = Var::from_tensor(&g.forward(&x, &[*tap]).unwrap()[0]).unwrap();
+                let z = if *tap == node {
+                    at.as_tensor().clone()
+                } else {
+                    g.forward_from(*tap, &at, &[node]).unwrap().remove(0)
+                };
+                let wanted = (z * &slope).unwrap().sum_all().unwrap().backward().unwrap();
+                let double = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+                let off = crate::ops::check::distance(&double(got), &double(wanted.get(&at).unwrap()));
+                assert!(off < 1e-5, "{} tap {tap}: {off}", g.name);
+            }
+        }
+        // A branch beside others: the sum passes its gradient on as it is.
+        let g = small();
+        let x = random(&[2, 2, 6, 6], 9).to_dtype(DType::F32).unwrap();
+        let ones = |_: usize, z: &Tensor| Ok(z.ones_like()?);
+        let [branch, stem, again] = &g.pull_back_to(&[2, 1, 3], 3, &x, ones).unwrap()[..] else { panic!("three") };
+        let values = |t: &Tensor| crate::ops::to_vec::<f32>(t).unwrap();
+        assert!(values(branch).iter().chain(&values(again)).all(|v| *v == 1.0));
+        assert!(values(stem).iter().any(|v| *v != 1.0), "two paths lead from the stem");
+        assert!(g.pull_back_to(&[4], 3, &x, ones).unwrap_err().to_string().contains("does not depend"));
+    }
+
     /// Branches side by side, a norm over channels, a vector of everything.
     pub(super) fn joined() -> Graph {
         let single = |shape: &[usize], seed| random(shape, seed).to_dtype(DType::F32).unwrap();

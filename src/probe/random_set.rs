@@ -29,19 +29,30 @@ impl ProbeKind for RandomSet {
             Ok(solution) => solution,
             Err(refusal) => return Ok(refusal),
         };
-        let mut rows = task.fit.negative.clone();
-        let (found, wanted) = (rows.len(), 2 * task.options.min_samples);
-        if found < wanted {
-            let reason = format!("{found} samples without the concept to make two sets of, at least {wanted} wanted");
-            return Ok(Outcome::Refused(reason));
-        }
-        rows.shuffle(&mut task.stream("random_set/sets"));
-        let count = reference.counts.0.min(rows.len() / 2);
-        let mut halves = [rows[..count].to_vec(), rows[count..2 * count].to_vec()];
-        halves.iter_mut().for_each(|half| half.sort_unstable());
-        let [positive, negative] = halves;
-        let rows = Labelled { positive, negative };
+        let rows = match sets(task, reference.counts.0, "random_set/sets") {
+            Ok(rows) => rows,
+            Err(reason) => return Ok(Outcome::Refused(reason)),
+        };
         let model = logistic::fit(task.space, &rows, reference.lambda, None)?;
         Ok(Outcome::Solved(model.solution(reference.lambda, &rows)))
     }
+}
+
+/// Two random sets of negatives without a sample in common, of `count` each where there are enough, drawn from the stream
+/// `name`.
+///
+/// # Errors
+/// Why there are none.
+pub fn sets(task: &Task<'_>, count: usize, name: &str) -> std::result::Result<Labelled, String> {
+    let mut rows = task.fit.negative.clone();
+    let (found, wanted) = (rows.len(), 2 * task.options.min_samples);
+    if found < wanted {
+        return Err(format!("{found} samples without the concept to make two sets of, at least {wanted} wanted"));
+    }
+    rows.shuffle(&mut task.stream(name));
+    let count = count.min(rows.len() / 2);
+    let mut halves = [rows[..count].to_vec(), rows[count..2 * count].to_vec()];
+    halves.iter_mut().for_each(|half| half.sort_unstable());
+    let [positive, negative] = halves;
+    Ok(Labelled { positive, negative })
 }

@@ -134,6 +134,40 @@ impl Space {
         Ok(rows.into_iter().map(|w| (w.clone(), -dot(&w, mean))).collect())
     }
 
+    /// Gradients in coordinates: the inner product of a row with weights in coordinates is that of the gradient, a map of the
+    /// layer, with the weights on activations that [`Space::directions`] makes of them. So any number of directions is held
+    /// against a gradient without being made. A pooled direction acts on all positions alike: its gradient is their mean.
+    ///
+    /// # Errors
+    /// When activations or gradients cannot be read.
+    pub fn gradients(&self, set: &LayerSet, gradients: &LayerSet) -> Result<Array2<f64>> {
+        let all: Vec<usize> = (0..gradients.len()).collect();
+        let Some(fitted) = self.spanning else {
+            let rows = match self.variant {
+                Variant::TranslationInvariant => gradients.pooled(&all)?,
+                Variant::Full => gradients.column_block(&all, 0..gradients.width())?,
+            };
+            return Ok(rows.mapv(|g| f64::from(g) / self.scale));
+        };
+        let mut products = Array2::<f64>::zeros((all.len(), fitted));
+        for first in (0..set.width()).step_by(BLOCK) {
+            let range = first..(first + BLOCK).min(set.width());
+            let mut z = set.column_block(&self.samples[..fitted], range.clone())?;
+            centre(&mut z, &self.mean.slice(s![range.clone()]).to_owned());
+            let part = gradients.column_block(&all, range)?.dot(&z.t());
+            products.zip_mut_with(&part, |sum, p| *sum += f64::from(*p));
+        }
+        let rows: Vec<&[f64]> = (0..fitted).filter_map(|i| self.x.row(i).to_slice()).collect();
+        for mut row in products.outer_iter_mut() {
+            // The transpose of `combine`: without the mean, then L^-1 where that has L^-T.
+            let mean = row.mean().unwrap_or_default();
+            row.mapv_inplace(|k| (k - mean) / (self.scale * self.scale));
+            let solved = forward_substitute(&row.to_vec(), &rows);
+            row.assign(&Array1::from(solved));
+        }
+        Ok(products)
+    }
+
     /// w = sum over samples of a_i (z_i - mean) with a = L^-T of the weights, summed block of columns by block.
     fn combine(&self, set: &LayerSet, weights: &[Vec<f64>], fitted: usize) -> Result<Vec<Vec<f64>>> {
         let mut a = Array2::<f32>::zeros((weights.len(), fitted));
@@ -240,9 +274,9 @@ fn cholesky_rows(gram: &mut Array2<f64>) {
 }
 
 /// Solves `L y = k` for the first `factor.len()` entries.
-fn forward_substitute(k: &[f64], factor: &[Vec<f64>]) -> Vec<f64> {
+fn forward_substitute(k: &[f64], factor: &[impl AsRef<[f64]>]) -> Vec<f64> {
     let mut y = Vec::with_capacity(factor.len() + 1);
-    for (j, l) in factor.iter().enumerate() {
+    for (j, l) in factor.iter().map(AsRef::as_ref).enumerate() {
         y.push(if l[j] > 0.0 { (k[j] - dot(&y, &l[..j])) / l[j] } else { 0.0 });
     }
     y
@@ -272,6 +306,19 @@ mod tests {
             assert!((wanted - got).abs() < 2e-4 * (1.0 + wanted.abs()), "{variant:?} row {row}: {wanted} {got}");
         }
         assert!((mean_square_norm(space.x.slice(s![..fitted, ..])) - 1.0).abs() < 1e-4);
+        // Any maps will do as gradients.
+        let gradients = space.gradients(&set, &set).unwrap();
+        for sample in 0..n {
+            let g: Vec<f64> = match variant {
+                Variant::Full => set.map(sample).unwrap().iter().map(|v| f64::from(*v)).collect(),
+                Variant::TranslationInvariant => set.pooled(&[sample]).unwrap().iter().map(|v| f64::from(*v)).collect(),
+            };
+            let (wanted, got) = (dot(&direction, &g), dot(&gradients.row(sample).to_vec(), &weights));
+            assert!(
+                (wanted - got).abs() < 2e-4 * (1.0 + wanted.abs()),
+                "{variant:?} gradient {sample}: {wanted} {got}"
+            );
+        }
     }
 
     #[test]

@@ -316,6 +316,80 @@ pub const METRICS: &[MetricInfo] = &[
         "Accuracy of FP minus that of random directions with the same cosine to the classifier. 0 is what the cosine \
          alone explains.",
     ),
+    metric(
+        "tcav",
+        "TCAV",
+        "TCAV",
+        "Share of a class's pictures whose logit rises along the direction. The null is what random-set directions give.",
+    ),
+    metric(
+        "tcav_magnitude",
+        "TCAV magnitude",
+        "TCAV magn.",
+        "Mean slope of a class's logit along the direction, in logits a unit of the activation.",
+    ),
+    metric(
+        "tcav_draws",
+        "TCAV over draws",
+        "TCAV draws",
+        "Mean TCAV of classifiers from other draws; its interval holds 95 % of the draws.",
+    ),
+    metric(
+        "tcav_p",
+        "TCAV p-value",
+        "TCAV p",
+        "Welch's test of the draws' TCAV against that of random sets, two-sided, of one class and concept by itself.",
+    ),
+    metric(
+        "tcav_layer_agreement",
+        "TCAV agreement of layers",
+        "TCAV layers",
+        "1 where TCAV is on the same side of its null at all layers, 0 where at half of them.",
+    ),
+    metric(
+        "opinion_agreement",
+        "Agreement of second opinions",
+        "agreement",
+        "Rank correlation, over the layer's grid, of another method's map with the linear one. 0 is unrelated.",
+    ),
+    metric(
+        "opinion_seg_auroc",
+        "Segmentation AUROC of second opinions",
+        "op. S1",
+        "S1 of the maps of every method on the same few pictures. Chance is 0.5.",
+    ),
+    metric(
+        "opinion_seg_iou",
+        "Segmentation IoU of second opinions",
+        "op. S3",
+        "S3 of the maps of every method on the same few pictures.",
+    ),
+    metric(
+        "deletion",
+        "Deletion",
+        "deletion",
+        "Mean share of the score that is left while pixels are filled in the map's order: the lower, the better the map \
+         knows what the score rests on.",
+    ),
+    metric(
+        "insertion",
+        "Insertion",
+        "insertion",
+        "Mean share of the score that is reached while pixels come in the map's order: the higher, the better.",
+    ),
+    metric(
+        "road",
+        "ROAD",
+        "ROAD",
+        "As deletion, with pixels that are made likely by their neighbours instead of filled: the lower, the better.",
+    ),
+    metric(
+        "layer_inconsistency",
+        "Inconsistency between layers",
+        "inconsistency",
+        "How far a step along the direction, gone through the network, is from a step along the next layer's, in lengths \
+         of that. 0 is the same step.",
+    ),
 ];
 
 /// All probes the suite fits, in the order they are shown.

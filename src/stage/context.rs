@@ -137,7 +137,7 @@ impl Context {
             Error::key(
                 "model.name",
                 "imported activations have no network behind them",
-                "remove [maximise] and score.views",
+                "remove [maximise], [tcav], [opinion], [consistency] and score.views",
             )
         })
     }

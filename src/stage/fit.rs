@@ -75,16 +75,16 @@ pub fn get(context: &Context, layer: usize, variant: Variant) -> Result<(Artifac
 }
 
 /// The rows that probes see: the fit split, then the validation split.
-struct Rows {
-    samples: Vec<usize>,
-    fitted: usize,
+pub(super) struct Rows {
+    pub(super) samples: Vec<usize>,
+    pub(super) fitted: usize,
     blocks: Vec<usize>,
     sources: Vec<usize>,
     coverage: Coverage,
 }
 
 impl Rows {
-    fn of(context: &Context) -> Result<Self> {
+    pub(super) fn of(context: &Context) -> Result<Self> {
         let mut samples = context.part(Part::Fit);
         let fitted = samples.len();
         samples.extend(context.part(Part::Val));
@@ -104,6 +104,34 @@ impl Rows {
         Labelled {
             positive: rows.clone().filter(|r| presence(r) == Presence::Present).collect(),
             negative: rows.filter(|r| presence(r) == Presence::Absent).collect(),
+        }
+    }
+
+    /// The fit and the validation rows with a known label of a concept.
+    pub(super) fn labels(&self, context: &Context, concept: usize) -> [Labelled; 2] {
+        [0..self.fitted, self.fitted..self.samples.len()].map(|rows| self.labelled(context, concept, rows))
+    }
+
+    /// What is fitted for one concept; `coverage` as in [`Task`].
+    pub(super) fn task<'a>(
+        &'a self,
+        context: &'a Context,
+        (set, space): (&'a LayerSet, &'a Space),
+        concept: usize,
+        [fit, val]: &'a [Labelled; 2],
+        coverage: &'a (dyn Fn(usize) -> Result<Option<Vec<f32>>> + Sync),
+    ) -> Task<'a> {
+        Task {
+            concept: &context.concepts()[concept],
+            set,
+            space,
+            fit,
+            val,
+            blocks: &self.blocks,
+            sources: &self.sources,
+            coverage,
+            options: &context.study.probe,
+            seed: context.seed,
         }
     }
 }
@@ -164,28 +192,16 @@ fn solve(
     concept: usize,
 ) -> Result<(Vec<Draft>, Vec<Refused>)> {
     let name = context.concepts()[concept].as_str();
-    let fit = rows.labelled(context, concept, 0..rows.fitted);
-    let val = rows.labelled(context, concept, rows.fitted..rows.samples.len());
+    let labels = rows.labels(context, concept);
     let options = &context.study.probe;
     let size = (set.shape[1], set.shape[2]);
     let coverage = |row: usize| Ok(rows.coverage.get(context, size, rows.samples[row], concept));
-    let task = Task {
-        concept: name,
-        set,
-        space,
-        fit: &fit,
-        val: &val,
-        blocks: &rows.blocks,
-        sources: &rows.sources,
-        coverage: &coverage,
-        options,
-        seed: context.seed,
-    };
+    let task = rows.task(context, (set, space), concept, &labels, &coverage);
     let (mut drafts, mut refused) = (Vec::new(), Vec::new());
     let mut refuse = |probe: &str, reason: String| {
         refused.push(Refused { concept: name.to_owned(), probe: probe.to_owned(), reason });
     };
-    if let Some(reason) = too_few(&fit, &val, &labelled_test(context, concept), options.min_samples) {
+    if let Some(reason) = too_few(&labels[0], &labels[1], &labelled_test(context, concept), options.min_samples) {
         refuse("all", reason);
         return Ok((drafts, refused));
     }

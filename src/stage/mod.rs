@@ -1,8 +1,9 @@
 //! The stages of a study. Each reads the artifacts of the stages before it and never calls them.
 //!
 //! ```text
-//! extract ─► fit ─► localise ─► score ─► report
-//!              └──► maximise ────────────┘
+//! extract ─► fit ─► localise ─► score ───────► report
+//!              │        └────► sensitivity ──┤
+//!              └──► maximise ────────────────┘
 //! ```
 
 pub mod context;
@@ -17,6 +18,7 @@ pub mod overlays;
 pub mod progress;
 pub mod report;
 pub mod score;
+pub mod sensitivity;
 pub mod statistics;
 pub mod training;
 

@@ -93,7 +93,7 @@ fn less_their_mean(mut maps: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
 }
 
 /// The range of colours of one probe: the 99 % quantile of its maps' absolute values over the test split.
-fn range(maps: &[Vec<f32>]) -> f32 {
+pub(super) fn range(maps: &[Vec<f32>]) -> f32 {
     let mut all: Vec<f64> = maps.iter().flatten().map(|v| f64::from(v.abs())).collect();
     all.sort_unstable_by(f64::total_cmp);
     quantile(&all, 0.99) as f32
@@ -107,14 +107,6 @@ fn overlay(
     map: &[f32],
     range: f32,
 ) -> Result<Overlay> {
-    let image = context.dataset.image(sample)?;
-    let (left, top, width, height) = context.window(image.width() as usize, image.height() as usize);
-    let crop = image::imageops::crop_imm(&image, left as u32, top as u32, width as u32, height as u32).to_image();
-    let present = context.dataset.samples()[sample].presence[concept] == Presence::Present;
-    let mask = if present { context.dataset.mask(sample, concept)? } else { None };
-    let mask = mask.map(|m| m.window(left, top, width, height));
-    let size = (crop.height() as usize, crop.width() as usize);
-    let map = upsample(map, (cav.shape[1], cav.shape[2]), size, context.study.localise.upsample);
     let name = &context.dataset.samples()[sample].name;
     let file = format!(
         "maps/{}-{}-{}-{}-{}-{name}.png",
@@ -133,6 +125,29 @@ fn overlay(
         sample: name.clone(),
         score,
         file: file.replace(['@', ','], "-"),
-        png: png(&report::overlay(&crop, &map, range, mask.as_ref())?)?,
+        png: picture(context, concept, sample, map, (cav.shape[1], cav.shape[2]), range)?,
     })
+}
+
+/// A map of any size `from` over what the network sees of a sample, with the outline of the concept's mask, as a PNG.
+///
+/// # Errors
+/// When the picture or its mask cannot be read.
+pub(super) fn picture(
+    context: &Context,
+    concept: usize,
+    sample: usize,
+    map: &[f32],
+    from: (usize, usize),
+    range: f32,
+) -> Result<Vec<u8>> {
+    let image = context.dataset.image(sample)?;
+    let (left, top, width, height) = context.window(image.width() as usize, image.height() as usize);
+    let crop = image::imageops::crop_imm(&image, left as u32, top as u32, width as u32, height as u32).to_image();
+    let present = context.dataset.samples()[sample].presence[concept] == Presence::Present;
+    let mask = if present { context.dataset.mask(sample, concept)? } else { None };
+    let mask = mask.map(|m| m.window(left, top, width, height));
+    let size = (crop.height() as usize, crop.width() as usize);
+    let map = upsample(map, from, size, context.study.localise.upsample);
+    png(&report::overlay(&crop, &map, range, mask.as_ref())?)
 }

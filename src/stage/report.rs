@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::maximise::Role;
 use super::statistics::statistics;
-use super::{Context, Layer, Progress, fit, fitted, maximise, overlays, score, training};
+use super::{Context, Layer, Progress, fit, fitted, maximise, overlays, score, sensitivity, training};
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::Result;
@@ -50,17 +50,19 @@ struct Gathered {
     samples: Vec<SampleRow>,
     comparisons: Vec<Comparison>,
     correlations: Vec<Correlation>,
+    asked: sensitivity::Shown,
 }
 
 impl Gathered {
     fn of(context: &Context) -> Result<Self> {
-        let mut all = Self::default();
+        let mut all = Self { asked: sensitivity::get(context)?, ..Self::default() };
         for (layer, variant) in context.units() {
             all.fitted.push((layer, variant, fit::get(context, layer, variant)?.1));
             let scored = score::get(context, layer, variant)?;
             all.metrics.extend(scored.metrics);
             all.samples.extend(scored.samples);
         }
+        all.metrics.append(&mut all.asked.metrics);
         (all.comparisons, all.correlations) = statistics(context, &all.metrics, &all.samples);
         Ok(all)
     }
@@ -159,7 +161,7 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
         correlations: gathered.correlations.clone(),
         kinds: kinds(context),
         norms: norms(context, gathered),
-        overlays: overlays::draw(context, &gathered.fitted)?,
+        overlays: [overlays::draw(context, &gathered.fitted)?, gathered.asked.overlays.clone()].concat(),
         traces: renderings.iter().map(|(r, _)| Trace { label: label(context, r), values: r.trace.clone() }).collect(),
         renderings: renderings.into_iter().map(|(r, png)| figure(context, gathered, &r, png)).collect(),
         cosines: cosines(context, gathered),
@@ -213,7 +215,7 @@ fn refusals(context: &Context, gathered: &Gathered) -> Vec<Refusal> {
             reason: r.reason.clone(),
         })
     });
-    all.collect()
+    all.chain(gathered.asked.refusals.iter().cloned()).collect()
 }
 
 fn label(context: &Context, r: &maximise::Rendered) -> String {

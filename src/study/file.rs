@@ -9,8 +9,10 @@ use super::overrides;
 use crate::activation::ActivationOptions;
 use crate::dataset::{DatasetSpec, SplitSpec};
 use crate::error::{Error, Result, nearest};
-use crate::localise::LocaliseOptions;
+use crate::localise::{LocaliseOptions, OpinionOptions};
 use crate::maximise::MaximiseOptions;
+use crate::metric::consistency::ConsistencyOptions;
+use crate::metric::tcav::TcavOptions;
 use crate::metric::{CompareOptions, ScoreOptions, VarianceOptions};
 use crate::model::recipe::is_onnx;
 use crate::model::train::TrainOptions;
@@ -64,6 +66,15 @@ pub struct Study {
     /// Activation maximisation; left out, none is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximise: Option<MaximiseOptions>,
+    /// Sensitivity of classes to concepts (TCAV); left out, none is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcav: Option<TcavOptions>,
+    /// Second opinions on attribution maps; left out, none is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opinion: Option<OpinionOptions>,
+    /// Consistency of directions between layers; left out, none is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<ConsistencyOptions>,
     /// How `cavern train` trains the model; no other command reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<TrainOptions>,
@@ -202,6 +213,15 @@ impl Study {
             variance.check()?;
         }
         self.compare.check()?;
+        if let Some(tcav) = &self.tcav {
+            tcav.check()?;
+        }
+        if let Some(opinion) = &self.opinion {
+            opinion.check()?;
+        }
+        if let Some(consistency) = &self.consistency {
+            consistency.check()?;
+        }
         self.activation.check()?;
         self.score.check()
     }

@@ -58,7 +58,7 @@ impl Loader<'_> {
     }
 
     /// The network's input for every item, one after the other; items of one sample share its decoding.
-    fn input(&self, items: &[Item]) -> Result<Vec<f32>> {
+    pub(super) fn input(&self, items: &[Item]) -> Result<Vec<f32>> {
         let mut out = vec![0.0; items.len() * self.size];
         let mut groups: BTreeMap<usize, Vec<(&Item, &mut [f32])>> = BTreeMap::new();
         for (item, slot) in items.iter().zip(out.chunks_exact_mut(self.size)) {

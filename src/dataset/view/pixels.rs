@@ -71,8 +71,8 @@ pub(super) fn hue(picture: &Picture, turns: f32) -> Picture {
     })
 }
 
-/// Separable Gaussian blur to three standard deviations.
-pub(super) fn blur(picture: &Picture, sigma: f32) -> Picture {
+/// Separable Gaussian blur to three standard deviations; `sigma` in pixels.
+pub(crate) fn blur(picture: &Picture, sigma: f32) -> Picture {
     let size = picture.size;
     let radius = (3.0 * sigma).ceil() as isize;
     let weights: Vec<f32> = (-radius..=radius).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();

@@ -128,8 +128,23 @@ impl Graph {
         &self,
         node: usize,
         x: &Tensor,
-        mut slope: impl FnMut(usize, &Tensor) -> Result<Tensor>,
+        slope: impl FnMut(usize, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
+        self.pull_back_to(&[0], node, x, slope)?.pop().ok_or_else(|| self.unrelated(0, node))
+    }
+
+    /// The same gradient with respect to the activations of the nodes `taps`, in their order: one way back for all of
+    /// them, and no further than the first. All paths from a tap to `node` count.
+    ///
+    /// # Errors
+    /// Those of [`Graph::pull_back`], or when `node` does not depend on a tap.
+    pub fn pull_back_to(
+        &self,
+        taps: &[usize],
+        node: usize,
+        x: &Tensor,
+        mut slope: impl FnMut(usize, &Tensor) -> Result<Tensor>,
+    ) -> Result<Vec<Tensor>> {
         if self.precision != Precision::F32 {
             return Err(Error::Failure("a network in bf16 has no gradients: take the one in f32".into()));
         }
@@ -139,23 +154,49 @@ impl Graph {
         let share = batch.div_ceil(batch.div_ceil(share).max(1)).max(1);
         let parts = (0..batch).step_by(share).map(|first| {
             let part = x.narrow(0, first, share.min(batch - first))?.contiguous()?;
-            self.pull_back_once(node, &part, |z| slope(first, z))
+            self.pull_back_once(taps, node, &part, |z| slope(first, z))
         });
-        let parts = parts.collect::<Result<Vec<_>>>()?;
-        Ok(if parts.len() == 1 { parts[0].clone() } else { Tensor::cat(&parts, 0)? })
+        let mut parts = parts.collect::<Result<Vec<_>>>()?;
+        if parts.len() == 1 {
+            return Ok(parts.remove(0));
+        }
+        (0..taps.len()).map(|t| Ok(Tensor::cat(&parts.iter().map(|p| &p[t]).collect::<Vec<_>>(), 0)?)).collect()
     }
 
-    fn pull_back_once(&self, node: usize, x: &Tensor, slope: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-        let steps = self.steps(0, &[node])?;
-        let mut values = self.values(0, x, &[node], true)?;
+    fn pull_back_once(
+        &self,
+        taps: &[usize],
+        node: usize,
+        x: &Tensor,
+        slope: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Vec<Tensor>> {
+        if let Some(behind) = taps.iter().find(|t| **t > node) {
+            return Err(self.unrelated(*behind, node));
+        }
+        // What is asked for is not run as a part of what follows.
+        let ends = [taps, &[node]].concat();
+        let first = taps.iter().copied().min().unwrap_or(node);
+        let steps = self.steps(0, &ends)?;
+        let mut values = self.values(0, x, &ends, true)?;
         let z = values.get(&node).ok_or_else(|| self.unreachable(0, node))?;
         let mut gradients: BTreeMap<usize, Tensor> = BTreeMap::from([(node, slope(z)?)]);
-        for step in steps.iter().rev() {
+        for step in steps.iter().rev().take_while(|step| step.node > first) {
             // A node's gradient is whole when its turn comes: every user of it stands behind it.
-            let (Some(gradient), Some(y)) = (gradients.remove(&step.node), values.remove(&step.node)) else { continue };
+            let gradient = if taps.contains(&step.node) {
+                gradients.get(&step.node).cloned()
+            } else {
+                gradients.remove(&step.node)
+            };
+            let (Some(gradient), Some(y)) = (gradient, values.remove(&step.node)) else { continue };
             self.pull_back_step(step, &values, (&y, &gradient), &mut gradients)?;
         }
-        gradients.remove(&0).ok_or_else(|| self.unreachable(0, node))
+        taps.iter().map(|t| gradients.get(t).cloned().ok_or_else(|| self.unrelated(*t, node))).collect()
+    }
+
+    fn unrelated(&self, from: usize, to: usize) -> Error {
+        let [from, to] = [from, to].map(|i| &self.nodes[i].name);
+        let problem = format!("`{to}` does not depend on it");
+        Error::data(format!("layer `{from}`"), problem, "take a layer before that one: see `cavern ls layers`")
     }
 
     /// Adds to the gradients of what a step read.

@@ -44,11 +44,12 @@ struct Picture {
 }
 
 /// Outcomes in the order shown, with heading.
-const OUTCOMES: [(&str, &str); 4] = [
+const OUTCOMES: [(&str, &str); 5] = [
     ("true positive", "True positives"),
     ("false positive", "False positives"),
     ("false negative", "False negatives"),
     ("true negative", "True negatives"),
+    ("second opinions", "Second opinions"),
 ];
 
 /// The overlays by layer, a grid for each concept and variant: probes down, outcomes across.

@@ -166,15 +166,15 @@ fn samples(context: &Context, unit: &Unit, concept: &Concept, k: usize) -> Vec<S
 }
 
 /// Where measurements of one probe go.
-struct Rows<'a> {
-    context: &'a Context,
-    cav: &'a Cav,
-    out: &'a mut Vec<MetricRow>,
+pub(super) struct Rows<'a> {
+    pub(super) context: &'a Context,
+    pub(super) cav: &'a Cav,
+    pub(super) out: &'a mut Vec<MetricRow>,
 }
 
 impl Rows<'_> {
     /// Adds a row on the test split.
-    fn push(&mut self, metric: &str, parameter: &str, estimate: Estimate) {
+    pub(super) fn push(&mut self, metric: &str, parameter: &str, estimate: Estimate) {
         self.push_of("test", metric, parameter, estimate);
     }
 
