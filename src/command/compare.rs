@@ -56,7 +56,7 @@ pub fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<()> {
         write(&format!("figures/{name}"), svg.as_bytes())?;
     }
     write("compare.html", page.as_bytes())?;
-    write!(out, "{text}{}\n", args.out.join("compare.html").display()).context("cannot write to stdout")
+    writeln!(out, "{text}{}", args.out.join("compare.html").display()).context("cannot write to stdout")
 }
 
 /// A finished run.

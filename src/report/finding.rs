@@ -282,7 +282,7 @@ fn correlated(correlations: &[Correlation], against: &str, layer: &str) -> Optio
     } else if shown.is_empty() {
         "No interval leaves zero out: no relation is shown.".to_owned()
     } else {
-        format!("The interval leaves zero out for {}.", shown.join(", "))
+        format!("The interval leaves zero out for {}.", shown.join(", ").trim_end_matches('.'))
     };
     let text = format!(
         "Rank correlation of {} over {concepts} concepts and all probes with {}. {verdict}",
@@ -459,7 +459,8 @@ mod tests {
         let seed = crate::seed::Seed(1);
         let compared = super::super::comparisons(&runs, &super::super::ByProbe::new(), &options, seed);
         let correlated = super::super::correlations(&runs, "accuracy", &options, seed);
-        findings(&rows, &compared, &correlated).sentences.iter().map(|f| format!("{}: {}\n", f.about, f.text)).collect()
+        let told = findings(&rows, &compared, &correlated);
+        told.sentences.into_iter().map(|f| f.text).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
