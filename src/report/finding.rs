@@ -289,7 +289,8 @@ fn correlated(correlations: &[Correlation], against: &str, layer: &str) -> Optio
         metric_label(against).to_lowercase(),
         parts.join(", ")
     );
-    Some(finding(format!("Does {} tell? {layer}", metric_short(against)), text))
+    let about = if against == TRUTH { "What follows the truth?" } else { "Does accuracy tell?" };
+    Some(finding(format!("{about} {layer}"), text))
 }
 
 /// How often the map of a probe points at the concept better than its null.
