@@ -41,8 +41,9 @@ fn help_names_every_command() {
 
 #[test]
 fn the_shipped_studies_are_valid() {
-    let files = std::fs::read_dir("probes").unwrap().flatten().map(|e| e.path().display().to_string());
-    let files: Vec<String> = files.filter(|f| f.ends_with(".toml")).collect();
+    let files = std::fs::read_dir("probes").unwrap().flatten().map(|e| e.path());
+    let files = files.filter(|f| f.extension().is_some_and(|e| e == "toml"));
+    let files: Vec<String> = files.map(|f| f.display().to_string()).collect();
     assert!(files.len() >= 9, "{files:?}");
     for path in files {
         let output = cavern(&["validate", &path]).output().unwrap();

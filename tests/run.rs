@@ -123,7 +123,7 @@ fn the_order_of_concepts_and_of_studies_changes_no_number() {
 #[test]
 fn another_seed_gives_other_numbers_that_compare_puts_beside_each_other() {
     let dir = tempfile::tempdir().unwrap();
-    let small = ["--set", "maximise.controls=false"];
+    let small = ["--set", "maximise.controls=false", "--set", "dataset.concepts=[\"triangle\", \"red\", \"circle\"]"];
     let run = |seed: &str| run(&dir.path().join("runs"), &[&small[..], &["--set", seed]].concat()).0;
     let (one, two) = (run("seed=1"), run("seed=2"));
     let rows = |folder: &Path| {
@@ -133,7 +133,7 @@ fn another_seed_gives_other_numbers_that_compare_puts_beside_each_other() {
         let rows = rows(folder);
         rows.iter().filter(|r| r.metric == "seed_stability").map(|r| r.estimate.value).collect()
     };
-    assert_eq!(stability(&one).len(), 8, "two layers, two concepts, two variants");
+    assert_eq!(stability(&one).len(), 12, "two layers, three concepts, two variants");
     assert!(stability(&one).iter().all(|v| *v > 0.1 && *v <= 1.0) && stability(&one) != stability(&two));
     for metric in ["entanglement", "spatial_norm_cv", "direction_cosine"] {
         assert!(rows(&one).iter().any(|r| r.metric == metric && r.estimate.value.is_finite()), "{metric}");
@@ -148,7 +148,7 @@ fn another_seed_gives_other_numbers_that_compare_puts_beside_each_other() {
     };
     let (code, text, said) = compare(&[&one, &two], &[]);
     assert_eq!(code, Some(0), "{said}");
-    for part in ["Rank correlation with direction_cosine, conv6 ti: 2 concepts, 2 runs", "With 2 concepts at most, no"]
+    for part in ["Rank correlation with direction_cosine, conv6 ti: 3 concepts, 2 runs", "With 3 concepts at most, no"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -56,7 +56,7 @@ pub fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<()> {
         write(&format!("figures/{name}"), svg.as_bytes())?;
     }
     write("compare.html", page.as_bytes())?;
-    write!(out, "{text}{}\n", args.out.join("compare.html").display()).context("cannot write to stdout")
+    writeln!(out, "{text}{}", args.out.join("compare.html").display()).context("cannot write to stdout")
 }
 
 /// A finished run.
@@ -128,44 +128,58 @@ fn keep(finished: &mut [Finished], wanted: &[String]) -> Result<()> {
 
 /// For every layer and variant: the rank correlation of each metric with the truth, over all kinds of probe and within each.
 fn truth_table(correlations: &[Correlation], out: &mut String) -> std::fmt::Result {
-    let truth = || correlations.iter().filter(|c| c.against == TRUTH);
+    let truth = || correlations.iter().filter(|c| c.against == TRUTH && !c.variant.is_empty());
     let mut places: Vec<(&str, &str)> = Vec::new();
-    for c in truth().filter(|c| !c.variant.is_empty()) {
+    for c in truth() {
         if !places.contains(&(&c.layer, &c.variant)) {
             places.push((&c.layer, &c.variant));
         }
     }
     for (layer, variant) in places {
-        let here = || truth().filter(|c| c.layer == layer && c.variant == variant);
-        let mut kinds: Vec<&str> = Vec::new();
-        for c in here().filter(|c| !c.probe.is_empty()) {
-            if !kinds.contains(&c.probe.as_str()) {
-                kinds.push(&c.probe);
-            }
+        let here: Vec<&Correlation> = truth().filter(|c| c.layer == layer && c.variant == variant).collect();
+        pooled(&here, out)?;
+        by_kind(&here, out)?;
+    }
+    Ok(())
+}
+
+/// Over all kinds of probe, beside accuracy's.
+fn pooled(here: &[&Correlation], out: &mut String) -> std::fmt::Result {
+    let Some(c) = here.iter().max_by_key(|c| c.points) else { return Ok(()) };
+    writeln!(
+        out,
+        "Rank correlation with {TRUTH}, {} {}: {} concepts, {} runs, {} points; intervals draw concepts with all their runs",
+        c.layer, c.variant, c.concepts, c.runs, c.points
+    )?;
+    writeln!(out, "{:20} {:>22} {:>16} {:>22}", "metric", "all kinds", "within runs", "less accuracy's")?;
+    for c in here.iter().filter(|c| c.probe.is_empty()) {
+        let (within, gain) = (bounds(c.within_low, c.within_high), interval(c.gain, c.gain_low, c.gain_high));
+        let rho = interval(c.rho, c.ci_low, c.ci_high);
+        writeln!(out, "{:20} {rho:>22} {within:>16} {gain:>22}", c.metric)?;
+    }
+    writeln!(out)
+}
+
+/// Within each kind of probe: what remains where kinds cannot differ.
+fn by_kind(here: &[&Correlation], out: &mut String) -> std::fmt::Result {
+    let mut kinds: Vec<&str> = Vec::new();
+    for c in here.iter().filter(|c| !c.probe.is_empty()) {
+        if !kinds.contains(&c.probe.as_str()) {
+            kinds.push(&c.probe);
         }
-        let most = here().max_by_key(|c| c.points);
-        let (concepts, runs, points) = most.map_or((0, 0, 0), |c| (c.concepts, c.runs, c.points));
-        writeln!(
-            out,
-            "Rank correlation with {TRUTH}, {layer} {variant}: {concepts} concepts, {runs} runs, {points} points; intervals \
-             draw concepts with all their runs"
-        )?;
-        write!(out, "{:20} {:>22} {:>16} {:>22}", "metric", "all kinds", "within runs", "less accuracy's")?;
-        kinds.iter().try_for_each(|k| write!(out, " {k:>12.12}"))?;
-        writeln!(out)?;
-        for c in here().filter(|c| c.probe.is_empty()) {
-            let gain = if c.gain.is_finite() { interval(c.gain, c.gain_low, c.gain_high) } else { String::new() };
-            let within = bounds(c.within_low, c.within_high);
-            write!(out, "{:20} {:>22} {within:>16} {gain:>22}", c.metric, interval(c.rho, c.ci_low, c.ci_high))?;
-            for kind in &kinds {
-                let own = here().find(|o| o.probe == *kind && o.metric == c.metric).filter(|o| o.rho.is_finite());
-                write!(out, " {:>12}", own.map_or("-".to_owned(), |o| format!("{:.2}", o.rho)))?;
-            }
-            writeln!(out)?;
+    }
+    write!(out, "{:20}", "within one kind")?;
+    kinds.iter().try_for_each(|k| write!(out, " {k:>20}"))?;
+    writeln!(out)?;
+    for metric in here.iter().filter(|c| c.probe.is_empty()).map(|c| &c.metric) {
+        write!(out, "{metric:20}")?;
+        for kind in &kinds {
+            let own = here.iter().find(|c| c.probe == *kind && c.metric == *metric);
+            write!(out, " {:>20}", own.map_or("-".to_owned(), |c| interval(c.rho, c.ci_low, c.ci_high)))?;
         }
         writeln!(out)?;
     }
-    Ok(())
+    writeln!(out)
 }
 
 fn interval(value: f64, low: f64, high: f64) -> String {

@@ -103,7 +103,7 @@ fn adjust(family: &mut [Comparison]) {
 
 /// Pairs that are compared: other probes of the same variant, and the other variant of the same probe. The probe that is
 /// shown first comes first.
-fn pairs<'a>(mut series: Vec<Series<'a>>) -> Vec<(Series<'a>, Series<'a>)> {
+fn pairs(mut series: Vec<Series<'_>>) -> Vec<(Series<'_>, Series<'_>)> {
     series.retain(|s| !is_null(s.0));
     series.sort_by_key(|(probe, variant)| (probe_order(probe), *probe, *variant));
     let pair = |i: usize| series[i + 1..].iter().map(move |b| (i, *b)).collect::<Vec<_>>();

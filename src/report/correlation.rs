@@ -12,6 +12,9 @@ use crate::seed::Seed;
 /// The metric that is the truth where renders with and without the concept exist.
 pub const TRUTH: &str = "direction_cosine";
 
+/// Fewest concepts a correlation is given for.
+const FEWEST_CONCEPTS: usize = 3;
+
 /// One row of `correlations.csv`: the rank correlation of one metric with another over concepts. A metric that is better
 /// when lower is turned round first, so that a positive correlation always means that both speak for the same concepts.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +29,7 @@ pub struct Correlation {
     pub probe: String,
     /// The metric.
     pub metric: String,
-    /// Spearman's correlation.
+    /// Spearman's correlation; NaN of fewer than three concepts.
     pub rho: f64,
     /// Lower end of its 95 % interval; concepts are drawn with all their runs, kinds and variants. NaN with fewer than six.
     pub ci_low: f64,
@@ -119,13 +122,14 @@ fn correlate(
     let units: Vec<Unit<'_>> = points.iter().map(|p| p.unit).collect();
     let column = |f: fn(&Point<'_>) -> f64| points.iter().map(f).collect::<Vec<f64>>();
     let (x, y) = (column(|p| p.x), column(|p| p.y));
+    let concepts = units.iter().map(|u| u.concept).collect::<BTreeSet<_>>().len();
     // The same concepts are drawn for every metric, so that their correlations can be compared.
     let resamples = Resamples::new(&units, options.bootstrap, seed, &format!("correlate/{layer}"));
     let nan = f64::NAN;
     let (ci_low, ci_high) = spearman_interval(&x, &y, &resamples.concepts);
     let (within_low, within_high) =
         resamples.within_runs.as_ref().map_or((nan, nan), |within| spearman_interval(&x, &y, within));
-    let (gain, gain_low, gain_high) = if against == "accuracy" || metric == "accuracy" {
+    let (gain, gain_low, gain_high) = if against == "accuracy" || metric == "accuracy" || concepts < FEWEST_CONCEPTS {
         (nan, nan, nan)
     } else {
         spearman_difference(&x, &y, &column(|p| p.accuracy), &resamples.concepts)
@@ -136,7 +140,8 @@ fn correlate(
         variant: group.variant.to_owned(),
         probe: group.probe.to_owned(),
         metric: metric.to_owned(),
-        rho: spearman(&x, &y),
+        // Points of one or two concepts say nothing over concepts, however many kinds and runs they are of.
+        rho: if concepts < FEWEST_CONCEPTS { nan } else { spearman(&x, &y) },
         ci_low,
         ci_high,
         within_low,
@@ -144,7 +149,7 @@ fn correlate(
         gain,
         gain_low,
         gain_high,
-        concepts: units.iter().map(|u| u.concept).collect::<BTreeSet<_>>().len(),
+        concepts,
         runs: units.iter().map(|u| u.run).collect::<BTreeSet<_>>().len(),
         points: points.len(),
     }

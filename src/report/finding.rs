@@ -282,14 +282,15 @@ fn correlated(correlations: &[Correlation], against: &str, layer: &str) -> Optio
     } else if shown.is_empty() {
         "No interval leaves zero out: no relation is shown.".to_owned()
     } else {
-        format!("The interval leaves zero out for {}.", shown.join(", "))
+        format!("The interval leaves zero out for {}.", shown.join(", ").trim_end_matches('.'))
     };
     let text = format!(
         "Rank correlation of {} over {concepts} concepts and all probes with {}. {verdict}",
         metric_label(against).to_lowercase(),
         parts.join(", ")
     );
-    Some(finding(format!("Does {} tell? {layer}", metric_short(against)), text))
+    let about = if against == TRUTH { "What follows the truth?" } else { "Does accuracy tell?" };
+    Some(finding(format!("{about} {layer}"), text))
 }
 
 /// How often the map of a probe points at the concept better than its null.
@@ -459,7 +460,8 @@ mod tests {
         let seed = crate::seed::Seed(1);
         let compared = super::super::comparisons(&runs, &super::super::ByProbe::new(), &options, seed);
         let correlated = super::super::correlations(&runs, "accuracy", &options, seed);
-        findings(&rows, &compared, &correlated).sentences.iter().map(|f| format!("{}: {}\n", f.about, f.text)).collect()
+        let told = findings(&rows, &compared, &correlated);
+        told.sentences.into_iter().map(|f| f.text).collect::<Vec<_>>().join("\n")
     }
 
     #[test]

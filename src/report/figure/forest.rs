@@ -37,7 +37,7 @@ pub(super) fn draw(correlations: &[Correlation], layer: &str, against: &str) -> 
     let mut metrics: Vec<&str> = Vec::new();
     own.iter().for_each(|c| {
         if !metrics.contains(&c.metric.as_str()) {
-            metrics.push(&c.metric)
+            metrics.push(&c.metric);
         }
     });
     if metrics.is_empty() || variants.is_empty() {

@@ -26,7 +26,7 @@ pub(super) fn draw(maps: &[NormMap], layer: &str) -> Result<Option<String>> {
     let mut labels: Vec<&str> = Vec::new();
     own.iter().for_each(|m| {
         if !labels.contains(&m.label.as_str()) {
-            labels.push(&m.label)
+            labels.push(&m.label);
         }
     });
     if own.is_empty() {

@@ -72,7 +72,9 @@ pub(super) fn overlays(overlays: &[Overlay]) -> Vec<Layer> {
 }
 
 fn overlay_grid(own: &[&Overlay], title: String) -> Grid {
-    let mut outcomes = sorted(own.iter().map(|o| o.outcome.as_str()));
+    // The three of the figure always have their column: an empty one says that there is no such picture.
+    let shown = ["true positive", "false positive", "true negative"].into_iter();
+    let mut outcomes = sorted(shown.chain(own.iter().map(|o| o.outcome.as_str())));
     outcomes.sort_by_key(|o| OUTCOMES.iter().position(|k| k.0 == *o).unwrap_or(OUTCOMES.len()));
     let mut probes = sorted(own.iter().map(|o| o.probe.as_str()));
     probes.sort_by_key(|p| probe_order(p));
