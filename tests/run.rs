@@ -180,7 +180,7 @@ fn stages_one_by_one_are_the_whole_run() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, _) = run(&dir.path().join("a"), &[]);
     let mut folder = PathBuf::new();
-    for stage in ["extract", "fit", "localise", "maximise", "score", "report"] {
+    for stage in ["extract", "fit", "localise", "maximise", "score", "sensitivity", "report"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cavern"));
         command.args([stage, "probes/quickstart.toml", "--out"]).arg(dir.path().join("b"));
         for set in SMALL {
@@ -424,4 +424,62 @@ fn too_little_data_is_explained() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("triangle") && said.contains("5000 wanted") && said.contains("probe.min_samples"), "{said}");
+}
+
+/// What the network is asked, small.
+const ASKED: [&str; 12] = [
+    "score.metrics=[\"accuracy\"]",
+    "tcav.classes=[\"triangle\", 1]",
+    "tcav.by=labelled",
+    "tcav.examples=12",
+    "tcav.random_sets=3",
+    "opinion.pictures=2",
+    "opinion.patch=56",
+    "opinion.stride=56",
+    "opinion.steps=4",
+    "opinion.removals=3",
+    "opinion.layers=[\"conv6\"]",
+    "consistency.pictures=4",
+];
+
+#[test]
+fn what_the_network_is_asked_is_the_same_for_any_threads_and_done_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = |threads: &'static str, more: &[&'static str]| {
+        let sets = ASKED.iter().chain(more).flat_map(|set| ["--set", set]);
+        sets.chain(["--threads", threads]).collect::<Vec<&str>>()
+    };
+    let (first, _) = run(&dir.path().join("a"), &asked("1", &[]));
+    let (second, _) = run(&dir.path().join("b"), &asked("3", &[]));
+    assert_same(&first, &second);
+    let rows = std::fs::read(first.join("metrics.parquet")).unwrap();
+    let rows = cavern::report::read_metrics_parquet(&rows).unwrap();
+    let of = |metric: &str, layer: &str, parameter: &str| {
+        let wanted = |r: &&cavern::report::MetricRow| {
+            (r.metric.as_str(), r.layer.as_str(), r.parameter.as_str()) == (metric, layer, parameter)
+                && (r.concept.as_str(), r.probe.as_str(), r.variant.as_str()) == ("triangle", "classifier", "full")
+        };
+        rows.iter().find(wanted).map(|r| r.estimate.clone())
+    };
+    let tcav = of("tcav", "conv5", "triangle").unwrap();
+    assert!(tcav.value > 0.9 && tcav.n == 12 && tcav.null_kind == "random sets", "{tcav:?}");
+    assert!(of("tcav_p", "conv5", "triangle").unwrap().value < 0.5);
+    assert!(of("tcav", "conv6", "triangle").is_none(), "its gradient is constant there");
+    for metric in ["opinion_agreement", "deletion", "insertion", "road", "opinion_seg_iou"] {
+        for method in ["hires_cam", "occlusion", "integrated_gradients"] {
+            assert!(of(metric, "conv6", method).unwrap().value.is_finite(), "{metric} {method}");
+        }
+    }
+    let (far, near) = ("conv6", "conv6 projected");
+    let [far, near] = [far, near].map(|parameter| of("layer_inconsistency", "conv5", parameter).unwrap());
+    assert!(near.value < far.value && far.value < far.null, "{near:?} {far:?}");
+    let page = std::fs::read_to_string(first.join("report.html")).unwrap();
+    assert!(page.contains("the same for every picture") && page.contains("Second opinions"));
+
+    let (_, said) = run(&dir.path().join("a"), &asked("2", &["opinion.pictures=1"]));
+    assert!(said.contains("opinion: 4 concepts asked about, 4 new"), "{said}");
+    for stage in ["tcav", "consistency", "score"] {
+        let line = said.lines().find(|l| l.starts_with(&format!("{stage}:"))).unwrap_or_default();
+        assert!(line.contains("nothing new"), "{stage}: {said}");
+    }
 }

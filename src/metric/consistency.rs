@@ -30,7 +30,7 @@ impl ConsistencyOptions {
         let within = |key: &str, ok: bool, wanted: &str| {
             if ok { Ok(()) } else { Err(Error::key(key, "out of range", wanted)) }
         };
-        within("consistency.pictures", (2..=10_000).contains(&self.pictures), "2 to 10000; 20 is the default")?;
+        within("consistency.pictures", (2..=1000).contains(&self.pictures), "2 to 1000; 20 is the default")?;
         within("consistency.gamma", self.gamma > 0.0 && self.gamma <= 1.0, "above 0, to 1; 0.01 is the default")
     }
 }

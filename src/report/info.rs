@@ -368,14 +368,14 @@ pub const METRICS: &[MetricInfo] = &[
         "deletion",
         "Deletion",
         "deletion",
-        "Mean share of the score that is left while pixels are filled in the map's order: the lower, the better the map \
-         knows what the score rests on.",
+        "Mean score while pixels are filled in the map's order, on the scale from pictures without the concept (0) to \
+         pictures with it (1): the lower, the better the map knows what the score rests on.",
     ),
     metric(
         "insertion",
         "Insertion",
         "insertion",
-        "Mean share of the score that is reached while pixels come in the map's order: the higher, the better.",
+        "Mean score while pixels come in the map's order, on the same scale: the higher, the better.",
     ),
     metric(
         "road",

@@ -56,9 +56,9 @@ out["layer_cam"] = (g.clamp(min=0) * a).sum(1)
 out["xgrad_cam"] = ((g * a).sum((2, 3), keepdim=True) / total * a).sum(1)
 out["grad_cam_plus"] = ((alpha * g.clamp(min=0)).sum((2, 3), keepdim=True) * a).sum(1)
 out["gradient_input"] = InputXGradient(net).attribute(x.clone().requires_grad_()).sum(1)
-# Captum counts points where we count steps between them.
+# Captum counts points where we count steps between them, and its weights sum to 50/51.
 found = IntegratedGradients(net).attribute(x, baselines=mean, n_steps=51, method="riemann_trapezoid")
-out["integrated_gradients"] = found.sum(1)
+out["integrated_gradients"] = found.sum(1) * 51 / 50
 out["occlusion"] = Occlusion(net).attribute(x, sliding_window_shapes=(3, 4, 4), strides=(3, 2, 2), baselines=mean)[:, 0]
 arrays = {name: value.detach().numpy().astype(np.float32).ravel() for name, value in out.items()}
 np.savez(Path(__file__).with_suffix(".npz"), **arrays)

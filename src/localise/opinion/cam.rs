@@ -16,16 +16,19 @@ pub fn maps(
     earlier: usize,
     methods: &[Method],
 ) -> Result<Vec<(Method, Vec<Map>)>> {
-    let a = score.network.activations(pictures, earlier)?;
-    let g = score.gradients(pictures, earlier)?;
     let [channels, height, width] = score.network.map_shape(earlier);
-    let size = (height, width);
-    let positions = height * width;
-    let of = |method: Method| {
-        let pairs = a.chunks_exact(channels * positions).zip(g.chunks_exact(channels * positions));
-        pairs.map(|(a, g)| Map { size, values: cam(method, a, g, positions) }).collect()
-    };
-    Ok(methods.iter().map(|m| (*m, of(*m))).collect())
+    let (size, positions) = ((height, width), height * width);
+    let mut out: Vec<(Method, Vec<Map>)> = methods.iter().map(|m| (*m, Vec::new())).collect();
+    // Activations of a batch at a time: a layer near the pixels is large.
+    for pictures in pictures.chunks(score.network.batch() * score.network.input_len()) {
+        let a = score.network.activations(pictures, earlier)?;
+        let g = score.gradients(pictures, earlier)?;
+        for (method, maps) in &mut out {
+            let pairs = a.chunks_exact(channels * positions).zip(g.chunks_exact(channels * positions));
+            maps.extend(pairs.map(|(a, g)| Map { size, values: cam(*method, a, g, positions) }));
+        }
+    }
+    Ok(out)
 }
 
 /// One map `[positions]` from activation and gradient `[channel, positions]`.

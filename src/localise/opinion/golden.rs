@@ -86,9 +86,11 @@ fn integrated_gradients_are_complete() {
     let (x, scores, of_mean) = (golden.values("x"), golden.values("scores"), golden.values("scores.mean"));
     for (i, x) in x.chunks_exact(432).enumerate() {
         let start = Fill::Mean.apply(x, 12);
-        let sum: f64 = integrate(&score, x, &start, 1000).unwrap().iter().map(|v| f64::from(*v)).sum();
+        let values = integrate(&score, x, &start, 1000).unwrap();
+        let sum = |f: fn(f64) -> f64| values.iter().map(|v| f(f64::from(*v))).sum::<f64>();
         let wanted = f64::from(scores[i]) - f64::from(of_mean[i]);
-        assert!((sum - wanted).abs() < 2e-3 * wanted.abs(), "{sum} {wanted}");
+        // The rule's error, where units change sides on the way.
+        assert!((sum(|v| v) - wanted).abs() < 1e-4 * sum(f64::abs), "{} {wanted}", sum(|v| v));
     }
 }
 

@@ -120,7 +120,7 @@ impl OpinionOptions {
         let twice = (1..self.methods.len()).any(|i| self.methods[..i].contains(&self.methods[i]));
         within("opinion.methods", !twice, "name every method once")?;
         within("opinion.kinds", !self.kinds.is_empty(), "name at least one kind, such as \"classifier\"")?;
-        within("opinion.pictures", (1..=10_000).contains(&self.pictures), "1 to 10000; 10 is the default")?;
+        within("opinion.pictures", (1..=1000).contains(&self.pictures), "1 to 1000; 10 is the default")?;
         within("opinion.patch", (1.0..=224.0).contains(&self.patch), "1 to 224 pixels; 28 is the default")?;
         within(
             "opinion.stride",

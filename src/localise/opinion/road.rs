@@ -1,17 +1,8 @@
 //! Noisy linear imputation, of ROAD (Rong et al. 2022): removed pixels become what their neighbours make likely, so that
 //! their shape tells nothing.
 
-/// Neighbours of a pixel and their weights: one sixth beside it, one twelfth at its corners.
-const NEIGHBOURS: [(isize, isize, f64); 8] = [
-    (-1, 0, 1.0 / 6.0),
-    (1, 0, 1.0 / 6.0),
-    (0, -1, 1.0 / 6.0),
-    (0, 1, 1.0 / 6.0),
-    (-1, -1, 1.0 / 12.0),
-    (-1, 1, 1.0 / 12.0),
-    (1, -1, 1.0 / 12.0),
-    (1, 1, 1.0 / 12.0),
-];
+/// Weight of a neighbour beside a pixel, and of one at its corners.
+const WEIGHTS: [f64; 2] = [1.0 / 6.0, 1.0 / 12.0];
 /// The residual at which a solution is good enough, relative to the right side.
 const TOLERANCE: f64 = 1e-6;
 
@@ -19,82 +10,90 @@ const TOLERANCE: f64 = 1e-6;
 /// and missing ones alike, which is one sparse, symmetric and positive definite system; solved by conjugate gradients
 /// (Hestenes & Stiefel 1952). Neighbours beyond the edge do not count. Where everything is missing, zeros.
 pub fn impute(input: &[f32], (height, width): (usize, usize), missing: &[bool]) -> Vec<f32> {
-    let system = System::new((height, width), missing);
+    let frame = Frame { height, width };
+    let inside = frame.spread(&vec![1.0; height * width]);
+    let pixels: Vec<usize> = (0..missing.len()).filter(|i| missing[*i]).map(|i| frame.at(i)).collect();
+    let diagonal = pixels.iter().map(|at| frame.around(&inside, *at)).collect();
+    let system = System { frame, pixels, diagonal };
     let mut out = input.to_vec();
     for plane in out.chunks_exact_mut((height * width).max(1)) {
-        let found = system.solve(&system.right_side(plane));
-        system.pixels.iter().zip(found).for_each(|(at, value)| plane[*at] = value as f32);
+        let known: Vec<f32> = plane.iter().zip(missing).map(|(v, gone)| if *gone { 0.0 } else { *v }).collect();
+        let found = system.solve(&system.frame.spread(&known));
+        let gone = (0..missing.len()).filter(|i| missing[*i]);
+        gone.zip(&system.pixels).for_each(|(i, at)| plane[i] = found[*at] as f32);
     }
     out
 }
 
-/// The equations of the missing pixels.
+/// A plane with a border of zeros, so that every pixel has eight neighbours.
+struct Frame {
+    height: usize,
+    width: usize,
+}
+
+impl Frame {
+    fn at(&self, pixel: usize) -> usize {
+        (pixel / self.width + 1) * (self.width + 2) + pixel % self.width + 1
+    }
+
+    fn spread(&self, plane: &[f32]) -> Vec<f64> {
+        let mut out = vec![0.0; (self.height + 2) * (self.width + 2)];
+        plane.iter().enumerate().for_each(|(i, v)| out[self.at(i)] = f64::from(*v));
+        out
+    }
+
+    /// The weighted sum of the eight neighbours.
+    fn around(&self, x: &[f64], at: usize) -> f64 {
+        let (above, below) = (at - self.width - 2, at + self.width + 2);
+        WEIGHTS[0] * (x[at - 1] + x[at + 1] + x[above] + x[below])
+            + WEIGHTS[1] * (x[above - 1] + x[above + 1] + x[below - 1] + x[below + 1])
+    }
+}
+
+/// The equations of the missing pixels. Vectors are framed planes that are zero where nothing is missing.
 struct System {
-    /// The missing pixels.
+    frame: Frame,
+    /// The missing pixels' places.
     pixels: Vec<usize>,
     /// For each: sum of its neighbours' weights.
     diagonal: Vec<f64>,
-    /// For each: neighbours that are missing too, by their number among the missing, with weights.
-    inner: Vec<Vec<(usize, f64)>>,
-    /// For each: neighbours that are known, by pixel, with weights.
-    outer: Vec<Vec<(usize, f64)>>,
 }
 
 impl System {
-    fn new((height, width): (usize, usize), missing: &[bool]) -> Self {
-        let pixels: Vec<usize> = (0..missing.len()).filter(|i| missing[*i]).collect();
-        let mut number = vec![0; missing.len()];
-        pixels.iter().enumerate().for_each(|(i, at)| number[*at] = i);
-        let neighbours = |at: usize| {
-            let (y, x) = ((at / width) as isize, (at % width) as isize);
-            NEIGHBOURS.into_iter().filter_map(move |(dy, dx, weight)| {
-                let (y, x) = (y + dy, x + dx);
-                let within = (0..height as isize).contains(&y) && (0..width as isize).contains(&x);
-                within.then_some((y as usize * width + x as usize, weight))
-            })
-        };
-        let known = pixels.iter().map(|at| neighbours(*at).filter(|(n, _)| !missing[*n]).collect()).collect();
-        let inner = pixels
-            .iter()
-            .map(|at| neighbours(*at).filter(|(n, _)| missing[*n]).map(|(n, weight)| (number[n], weight)).collect());
-        let diagonal = pixels.iter().map(|at| neighbours(*at).map(|(_, weight)| weight).sum()).collect();
-        Self { inner: inner.collect(), outer: known, diagonal, pixels }
-    }
-
-    fn right_side(&self, plane: &[f32]) -> Vec<f64> {
-        self.outer.iter().map(|known| known.iter().map(|(at, w)| w * f64::from(plane[*at])).sum()).collect()
-    }
-
     fn apply(&self, x: &[f64], out: &mut [f64]) {
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = self.diagonal[i] * x[i] - self.inner[i].iter().map(|(j, w)| w * x[*j]).sum::<f64>();
+        for (at, diagonal) in self.pixels.iter().zip(&self.diagonal) {
+            out[*at] = diagonal * x[*at] - self.frame.around(x, *at);
         }
     }
 
-    fn solve(&self, right: &[f64]) -> Vec<f64> {
-        let mut x = vec![0.0; right.len()];
-        let (mut residual, mut way) = (right.to_vec(), right.to_vec());
-        let mut image = vec![0.0; right.len()];
-        let mut square = dot(&residual, &residual);
+    /// The solution for `known`, the framed plane with zeros where pixels are missing.
+    fn solve(&self, known: &[f64]) -> Vec<f64> {
+        let zeros = vec![0.0; known.len()];
+        let (mut x, mut image, mut residual) = (zeros.clone(), zeros.clone(), zeros);
+        self.pixels.iter().for_each(|at| residual[*at] = self.frame.around(known, *at));
+        let mut way = residual.clone();
+        let mut square = self.dot(&residual, &residual);
         let goal = square * TOLERANCE * TOLERANCE;
-        for _ in 0..right.len() {
+        for _ in 0..self.pixels.len() {
             if square <= goal {
                 break;
             }
             self.apply(&way, &mut image);
-            let step = square / dot(&way, &image);
-            x.iter_mut().zip(&way).for_each(|(x, w)| *x += step * w);
-            residual.iter_mut().zip(&image).for_each(|(r, i)| *r -= step * i);
-            let next = dot(&residual, &residual);
-            way.iter_mut().zip(&residual).for_each(|(w, r)| *w = r + next / square * *w);
+            let step = square / self.dot(&way, &image);
+            for at in &self.pixels {
+                x[*at] += step * way[*at];
+                residual[*at] -= step * image[*at];
+            }
+            let next = self.dot(&residual, &residual);
+            self.pixels.iter().for_each(|at| way[*at] = residual[*at] + next / square * way[*at]);
             square = next;
         }
         x
     }
-}
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    fn dot(&self, a: &[f64], b: &[f64]) -> f64 {
+        self.pixels.iter().map(|at| a[*at] * b[*at]).sum()
+    }
 }
 
 #[cfg(test)]

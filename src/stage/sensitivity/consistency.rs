@@ -3,7 +3,7 @@
 
 use rand::seq::SliceRandom;
 
-use super::{Found, key as common, layer_before, make, network, table, units};
+use super::{Found, layer_before, make, network, table, table_key, units};
 use crate::activation::{Held, Item};
 use crate::dataset::split::Part;
 use crate::error::{Error, Result};
@@ -45,7 +45,7 @@ fn key(
     second: usize,
     variant: Variant,
 ) -> Result<Digest> {
-    Ok(common(context, "consistency v1", first)?
+    Ok(table_key(context, "consistency v1", first)?
         .json("second", &context.layers[second].node)?
         .field("probe", fit::key(context, first, variant)?.as_str())
         .field("second probe", fit::key(context, second, variant)?.as_str())

@@ -4,7 +4,7 @@
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::{key as common, network};
+use super::network;
 use crate::activation::{Item, LayerSet, Network, ShardWriter, Storage};
 use crate::dataset::split::Part;
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub(super) struct Examples {
 }
 
 pub(super) fn key(context: &Context, options: &TcavOptions, layer: usize) -> Result<Digest> {
-    let key = common(context, "gradient v1", layer)?;
+    let key = super::key(context, "gradient v1", layer)?;
     // Draws of directions do not change gradients.
     Ok(key.json("options", &(&options.classes, options.by, options.examples))?.finish())
 }

@@ -115,16 +115,21 @@ fn network(context: &Context) -> Result<Network<'_>> {
 fn key(context: &Context, kind: &str, layer: usize) -> Result<DigestBuilder> {
     let graph = context.network()?;
     DigestBuilder::new(kind)
-        .field("study", &context.study.name)
-        .field("model name", &context.study.model.name)
         .field("model", graph.digest().as_str())
         .json("preprocess", graph.preprocess())?
         .json("node", &context.layers[layer].node)?
         .field("samples", context.samples_digest()?.as_str())
-        .json("seed", &context.study.seed)?
-        .json("bootstrap", &context.study.score.bootstrap)?
-        .json("batch", &context.study.activation.batch)
-        .map(|key| key.field("device", if context.device.is_cpu() { "cpu" } else { "cuda" }))
+        .field("device", if context.device.is_cpu() { "cpu" } else { "cuda" })
+        .json("batch", &context.study.activation.batch)?
+        .json("seed", &context.study.seed)
+}
+
+/// What the keys of tables depend on besides: rows hold names and intervals.
+fn table_key(context: &Context, kind: &str, layer: usize) -> Result<DigestBuilder> {
+    key(context, kind, layer)?
+        .field("study", &context.study.name)
+        .field("model name", &context.study.model.name)
+        .json("bootstrap", &context.study.score.bootstrap)
 }
 
 /// Makes the table of one artifact, if the store lacks it; says whether it did.

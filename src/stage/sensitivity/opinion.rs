@@ -4,7 +4,7 @@
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::{Found, TABLE, key as common, layer_before, network, table};
+use super::{Found, TABLE, layer_before, network, table, table_key};
 use crate::activation::{Item, Network};
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
@@ -14,15 +14,15 @@ use crate::localise::opinion::{self, Map, Method, OpinionOptions, Score};
 use crate::metric::Bootstrap;
 use crate::metric::bootstrap::weighted_mean;
 use crate::metric::correlation::spearman;
-use crate::metric::faithfulness::{area, normalised};
+use crate::metric::faithfulness::{area, on_scale};
 use crate::metric::segmentation::Target;
-use crate::probe::{Cav, Variant};
+use crate::probe::{Cav, Variant, scores};
 use crate::report::Overlay;
 use crate::seed::gaussian;
 use crate::stage::fitted::{Fitted, Refused};
 use crate::stage::localise::{self, Maps};
 use crate::stage::score::Rows;
-use crate::stage::{Context, Progress, fit, overlays};
+use crate::stage::{Context, Progress, fit, items, overlays};
 use crate::store::artifact::Draft;
 use crate::store::digest::Digest;
 
@@ -74,7 +74,7 @@ pub(super) fn run(context: &Context, options: &OpinionOptions) -> Result<()> {
 }
 
 fn key(context: &Context, options: &OpinionOptions, layer: usize, variant: Variant) -> Result<Digest> {
-    Ok(common(context, "opinion v1", layer)?
+    Ok(table_key(context, "opinion v1", layer)?
         .field("probe", fit::key(context, layer, variant)?.as_str())
         .field("map", localise::key(context, layer, variant)?.as_str())
         .json("options", options)?
@@ -234,7 +234,8 @@ impl<'a> Asked<'a> {
             self.localisation(pictures, name, of_method, &mut rows);
         }
         if self.options.removals > 0 {
-            self.faithfulness(pictures, &score, &maps, &mut rows)?;
+            let ends = self.mean_scores(cav, &known, pictures.concept)?;
+            self.faithfulness(pictures, &score, &maps, ends, &mut rows)?;
         }
         Ok(maps)
     }
@@ -262,12 +263,24 @@ impl<'a> Asked<'a> {
         rows.push("opinion_seg_iou", name, boot.estimate(|w| weighted_mean(&iou, w), chance, "chance", n));
     }
 
+    /// Mean scores of the test samples without the concept, and of those with it.
+    fn mean_scores(&self, cav: &Cav, known: &[usize], concept: usize) -> Result<(f64, f64)> {
+        let context = self.context;
+        let set = context.extraction().open(&context.store, &items::plain(context), self.layer)?;
+        let scores = scores(&set, known, &[cav])?.column(0).to_vec();
+        let present = |sample: &usize| context.dataset.samples()[*sample].presence[concept] == Presence::Present;
+        let weights =
+            |wanted: bool| known.iter().map(|s| f64::from(u8::from(present(s) == wanted))).collect::<Vec<_>>();
+        Ok((weighted_mean(&scores, &weights(false)), weighted_mean(&scores, &weights(true))))
+    }
+
     /// Deletion, insertion and ROAD in the order of every method's maps, beside a random order.
     fn faithfulness(
         &self,
         pictures: &Pictures,
         score: &Score<'_>,
         maps: &[(&'static str, Vec<Map>)],
+        (without, with): (f64, f64),
         rows: &mut Rows<'_>,
     ) -> Result<()> {
         let size = score.size();
@@ -297,9 +310,11 @@ impl<'a> Asked<'a> {
         let Some((random, areas)) = areas.split_last() else { return Ok(()) };
         for ((name, _), areas) in maps.iter().zip(areas) {
             for ((metric, areas), random) in ["deletion", "insertion", "road"].iter().zip(areas).zip(random) {
-                let null = normalised(random, &whole, &empty, &ones);
-                let value = |w: &[f64]| normalised(areas, &whole, &empty, w);
-                rows.push(metric, name, pictures.bootstrap.estimate(value, null, "random order", inputs.len()));
+                let null = weighted_mean(&on_scale(random, without, with), &ones);
+                let areas = on_scale(areas, without, with);
+                let estimate =
+                    pictures.bootstrap.estimate(|w| weighted_mean(&areas, w), null, "random order", inputs.len());
+                rows.push(metric, name, estimate);
             }
         }
         Ok(())

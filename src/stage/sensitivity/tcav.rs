@@ -8,7 +8,7 @@ use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
 use super::gradients::{self, Examples};
-use super::{Found, key as common, make, table, units};
+use super::{Found, make, table, table_key, units};
 use crate::activation::LayerSet;
 use crate::error::Result;
 use crate::metric::bootstrap::{percentile_interval, weighted_mean};
@@ -52,7 +52,7 @@ pub(super) fn run(context: &Context, options: &TcavOptions) -> Result<()> {
 }
 
 fn key(context: &Context, options: &TcavOptions, layer: usize, variant: Variant) -> Result<Digest> {
-    Ok(common(context, "tcav v1", layer)?
+    Ok(table_key(context, "tcav v1", layer)?
         .field("probe", fit::key(context, layer, variant)?.as_str())
         .field("gradient", gradients::key(context, options, layer)?.as_str())
         .json("random sets", &options.random_sets)?
