@@ -75,8 +75,8 @@ pub fn layer_agreement(layers: &[(f64, f64)]) -> f64 {
     if layers.len() < 2 {
         return f64::NAN;
     }
-    let above = layers.iter().filter(|(tcav, null)| tcav > null).count() as f64 / layers.len() as f64;
-    (2.0 * (above - 0.5)).abs()
+    let (above, all) = (layers.iter().filter(|(tcav, null)| tcav > null).count() as f64, layers.len() as f64);
+    (2.0 * above - all).abs() / all
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(tcav(&[1.0, -1.0], &[3.0, 1.0]), 0.75);
         assert!(tcav(&[], &[]).is_nan());
         assert_eq!(layer_agreement(&[(0.9, 0.5), (0.8, 0.5)]), 1.0);
-        assert_eq!(layer_agreement(&[(0.1, 0.5), (0.2, 0.5), (0.9, 0.5)]), 2.0 * (0.5 - 1.0 / 3.0));
+        assert_eq!(layer_agreement(&[(0.1, 0.5), (0.2, 0.5), (0.9, 0.5)]), 1.0 / 3.0);
         assert!(layer_agreement(&[(0.9, 0.5)]).is_nan());
     }
 
