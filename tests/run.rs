@@ -207,14 +207,19 @@ fn world(name: &str) -> Vec<MetricRow> {
 /// In E1 nothing goes along with anything else.
 static E1: LazyLock<Vec<MetricRow>> = LazyLock::new(|| world("e1"));
 
-/// The row of the translation-invariant classifier at the last layer.
-fn of_classifier(rows: &[MetricRow], concept: &str, metric: &str) -> Estimate {
+/// What a classifier of the last layer was measured at.
+fn classifier(rows: &[MetricRow], variant: &str, concept: &str, metric: &str) -> Estimate {
     let wanted = |r: &&MetricRow| {
         (r.layer.as_str(), r.concept.as_str(), r.probe.as_str(), r.variant.as_str(), r.metric.as_str())
-            == ("conv6", concept, "classifier", "ti", metric)
+            == ("conv6", concept, "classifier", variant, metric)
             && r.parameter.is_empty()
     };
     rows.iter().find(wanted).unwrap().estimate.clone()
+}
+
+/// The same of the translation-invariant one.
+fn of_classifier(rows: &[MetricRow], concept: &str, metric: &str) -> Estimate {
+    classifier(rows, "ti", concept, metric)
 }
 
 #[test]
@@ -234,13 +239,13 @@ fn a_planted_shortcut_is_found_and_its_absence_too() {
     assert!(clean("direction_cosine").ci_low > value("direction_cosine").ci_high);
 }
 
-/// Where only triangles are red, but not all of them, the shortcut is the other way round: what is red is a triangle.
+/// Where only triangles are red, but not all of them, what is easy to find of red things is that they are triangles.
 #[test]
 fn half_a_shortcut_is_found_too() {
     let e2 = world("e2");
-    let (normal, hard) = (of_classifier(&e2, "red", "accuracy"), of_classifier(&e2, "red", "hard_h3"));
-    println!("{normal:?} {hard:?}");
-    assert!(hard.ci_high < normal.ci_low, "{normal:?} {hard:?}");
+    let value = |metric: &str| classifier(&e2, "full", "red", metric);
+    let (normal, hard, sham) = (value("accuracy"), value("hard_h3"), value("hard_h3_sham"));
+    assert!(normal.value > 0.85 && hard.ci_high < normal.ci_low && hard.ci_high < sham.ci_low, "{normal:?} {hard:?}");
 }
 
 #[test]
@@ -254,7 +259,6 @@ fn shuffled_labels_and_random_directions_are_at_chance() {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
         let error = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt();
-        println!("{mean} {error} of {n}");
         assert!((mean - 0.5).abs() < 3.0 * error && error < 0.1, "{values:?}");
     };
     assert_chance(of("permuted", "accuracy"));

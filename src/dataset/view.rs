@@ -142,6 +142,7 @@ impl View {
         }
         let a = self.amount;
         Ok(match self.transform {
+            Transform::Brightness => pixels::map(picture, |v| v * a),
             Transform::Contrast => pixels::contrast(picture, a),
             Transform::Saturation => pixels::saturation(picture, a),
             Transform::Hue => pixels::hue(picture, a),
@@ -151,8 +152,8 @@ impl View {
                 pixels::map(picture, |v| v + a / 255.0 * gaussian(&mut rng) as f32)
             }
             Transform::Jpeg => pixels::jpeg(picture, a)?,
-            // All that is left are geometric ones.
-            _ => pixels::map(picture, |v| v * a),
+            // The geometric ones, which have moved it above.
+            _ => picture.clone(),
         })
     }
 

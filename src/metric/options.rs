@@ -25,7 +25,7 @@ pub struct ScoreOptions {
     pub bootstrap: usize,
     /// How far beside the mask the peak of a map still counts as on it, in pixels of a picture 224 pixels wide.
     pub pointing_tolerance: f64,
-    /// Share of all values of a concept's maps below the threshold of `seg_iou_q`.
+    /// Share of all pixels of a concept's enlarged maps below the threshold of `seg_iou_q`.
     #[serde(skip_serializing_if = "is_usual_quantile")]
     pub quantile: f64,
     /// What the context of a picture is, for hard negatives by context (H2).

@@ -1,8 +1,8 @@
 //! Does a map cut at one threshold for all pictures cover the concept? Set IoU: intersections and unions are summed over
 //! pictures before they are divided, so a resample of pictures costs one pass.
 //!
-//! S4 cuts at a quantile of the maps, as NetDissect does with channels (Bau et al. 2017: above 0.04 a channel is called a
-//! detector); S5 cuts where the validation split is matched best. Pictures without the concept count with an empty mask:
+//! S4 cuts where a fixed share of all pixels is above, after NetDissect (Bau et al. 2017, which takes the quantile of the
+//! values before they are enlarged, and calls a channel a detector above 0.04); S5 cuts where the validation split is matched best. Pictures without the concept count with an empty mask:
 //! what is chosen there is union and never intersection. Areas are shares of a picture, so that each counts the same.
 
 use super::bootstrap::{quantile, ratio};
@@ -61,6 +61,21 @@ fn sums(overlaps: &[Option<Overlap>], weights: &[f64]) -> Overlap {
         }
     }
     sum
+}
+
+/// The lowest threshold that pixels of no more than `amount` are above, from `pixels`, values with the area they stand for.
+/// Only those above a floor need be there; `None` where they are too few to tell.
+pub fn threshold(mut pixels: Vec<(f32, f64)>, amount: f64) -> Option<f32> {
+    pixels.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.total_cmp(&b.1)));
+    let mut above = 0.0;
+    for (value, area) in pixels {
+        above += area;
+        // Areas are fractions: sums of them are rounded.
+        if above > amount * (1.0 + 1e-9) {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// The quantile `q` in [0, 1] of all values of maps, interpolated linearly; NaN of none. Values that are not numbers are
@@ -164,6 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn no_more_than_the_amount_is_above() {
+        let pixels = || vec![(1.0, 0.25), (4.0, 0.25), (2.0, 0.25), (3.0, 0.25), (3.0, 0.25)];
+        assert_eq!(threshold(pixels(), 0.25), Some(3.0));
+        // Both of the equal ones or none.
+        assert_eq!(threshold(pixels(), 0.5), Some(3.0));
+        assert_eq!(threshold(pixels(), 0.75), Some(2.0));
+        assert_eq!(threshold(pixels(), 0.0), Some(4.0));
+        assert_eq!(threshold(pixels(), 1.25), None);
+        assert_eq!(threshold(Vec::new(), 0.5), None);
+    }
+
+    #[test]
     fn the_tuned_threshold_is_the_best_of_all() {
         let maps: [&[f32]; 3] = [&[0.9, 0.8, 0.3, 0.1], &[0.7, 0.2, 0.6, 0.0], &[0.5, 0.1, 0.4, 0.2]];
         let masks = [Some(MASK.as_slice()), Some(MASK.as_slice()), None];
@@ -207,6 +234,8 @@ mod tests {
         let quantile = map_quantile(maps.iter().map(Vec::as_slice), 0.9);
         assert!((f64::from(quantile) - number("quantile")).abs() < 1e-6);
         close(iou(quantile), number("set_iou"), "set iou");
+        let pixels = maps.iter().flatten().map(|v| (*v, 1.0 / 30.0)).collect();
+        close(iou(threshold(pixels, 0.1 * 6.0).unwrap()), number("set_iou"), "set iou, a tenth of the pixels");
         close(iou(0.0), number("set_iou_above_zero"), "set iou above zero");
         let levels = Levels::of(maps.iter().map(Vec::as_slice));
         let histograms: Vec<_> = all.iter().map(|(map, mask)| levels.histogram(map, Some(mask))).collect();

@@ -11,8 +11,7 @@ use crate::error::{Error, Result};
 const LUMINANCE: [f32; 3] = [0.299, 0.587, 0.114];
 
 /// Every value mapped, and kept in [0, 1].
-pub(super) fn map(picture: &Picture, f: impl FnMut(f32) -> f32) -> Picture {
-    let mut f = f;
+pub(super) fn map(picture: &Picture, mut f: impl FnMut(f32) -> f32) -> Picture {
     Picture { size: picture.size, pixels: picture.pixels.iter().map(|v| f(*v).clamp(0.0, 1.0)).collect() }
 }
 

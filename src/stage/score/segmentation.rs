@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::localise::linear::{outer_ring_expected, outer_ring_share};
 use crate::localise::{LocaliseOptions, ceiling, drop_rings, drop_rings_window, upsample};
 use crate::metric::bootstrap::{ratio, weighted_mean};
-use crate::metric::overlap::{Levels, Overlap, chance, map_quantile, set_iou};
+use crate::metric::overlap::{Levels, Overlap, chance, map_quantile, set_iou, threshold};
 use crate::metric::segmentation::{Scores, Target, energy_density, false_localisation};
 use crate::probe::Cav;
 use crate::stage::{Context, localise};
@@ -193,7 +193,7 @@ fn all_pictures(
     rows.push("seg_iou_val", "of_ceiling", boot.estimate(of_ceiling, null, "chance", n));
 }
 
-/// Where the maps of one probe are cut: at a quantile of the test split's, and where those of the validation split match
+/// Where the maps of one probe are cut: at a quantile of the test split's pixels, and where those of the validation split match
 /// their masks best.
 struct Cut<'a> {
     options: &'a LocaliseOptions,
@@ -211,8 +211,6 @@ impl<'a> Cut<'a> {
             return cut;
         }
         let inner = |map: &[f32]| cut.inner(map).0;
-        let test: Vec<Vec<f32>> = test.iter().map(|m| inner(m)).collect();
-        let quantile = map_quantile(test.iter().map(Vec::as_slice), context.study.score.quantile);
         let seen: Vec<Vec<f32>> = truth.validation.iter().map(|(at, _)| inner(&validation[*at])).collect();
         let levels = Levels::of(seen.iter().map(Vec::as_slice));
         let histogram = |(at, mask): &(usize, Option<Mask>)| match mask {
@@ -223,8 +221,34 @@ impl<'a> Cut<'a> {
             None => levels.histogram(&cut.enlarged(&validation[*at], cut.size), None),
         };
         let histograms: Vec<_> = truth.validation.par_iter().map(histogram).collect();
-        cut.thresholds = [quantile, levels.best(&histograms)];
+        cut.thresholds = [cut.at_quantile(context.study.score.quantile, test, truth), levels.best(&histograms)];
         cut
+    }
+
+    /// Where a share `1 - q` of all pixels of the pictures that count is above. Only pixels above a floor, which is lowered
+    /// until there are enough, are held at once.
+    fn at_quantile(&self, q: f64, test: &[Vec<f32>], truth: &Truth) -> f32 {
+        let with = truth.targets.iter().map(|sought| (sought.at, sought.size));
+        let counted: Vec<_> = with.chain(truth.without.iter().map(|at| (*at, self.size))).collect();
+        let inner: Vec<Vec<f32>> = counted.iter().map(|(at, _)| self.inner(&test[*at]).0).collect();
+        let mut share = 1.0 - q;
+        loop {
+            share = (4.0 * share).min(1.0);
+            let floor = map_quantile(inner.iter().map(Vec::as_slice), 1.0 - share);
+            let pixels = |((at, size), inner): (&(usize, (usize, usize)), &Vec<f32>)| {
+                if inner.iter().all(|v| *v <= floor) {
+                    return Vec::new();
+                }
+                let area = 1.0 / (size.0 * size.1) as f64;
+                let above = self.enlarged(&test[*at], *size).into_iter().filter(|v| *v > floor);
+                above.map(|v| (v, area)).collect()
+            };
+            let above: Vec<Vec<(f32, f64)>> = counted.par_iter().zip(&inner).map(pixels).collect();
+            let found = threshold(above.concat(), (1.0 - q) * counted.len() as f64);
+            if let Some(found) = found.or((share >= 1.0).then_some(floor)) {
+                return found;
+            }
+        }
     }
 
     fn inner(&self, map: &[f32]) -> (Vec<f32>, (usize, usize)) {
