@@ -4,8 +4,7 @@ use rand::seq::SliceRandom;
 
 use super::kind::{Earlier, ProbeKind, needed};
 use super::logistic;
-use super::task::{Labelled, Outcome, Task};
-use crate::error::Result;
+use super::task::{Labelled, Outcome, Task, refused};
 
 /// The classifier between two halves of the negatives, as many as the classifier's own classes where there are enough.
 /// Its lambda is the classifier's: no validation sample has a label to choose one by.
@@ -24,16 +23,13 @@ impl ProbeKind for RandomSet {
         &["classifier"]
     }
 
-    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
-        let reference = match needed(earlier, "classifier") {
-            Ok(solution) => solution,
-            Err(refusal) => return Ok(refusal),
-        };
+    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
+        let reference = needed(earlier, "classifier")?;
         let mut rows = task.fit.negative.clone();
         let (found, wanted) = (rows.len(), 2 * task.options.min_samples);
         if found < wanted {
             let reason = format!("{found} samples without the concept to make two sets of, at least {wanted} wanted");
-            return Ok(Outcome::Refused(reason));
+            return refused(reason);
         }
         rows.shuffle(&mut task.stream("random_set/sets"));
         let count = reference.counts.0.min(rows.len() / 2);
@@ -41,7 +37,7 @@ impl ProbeKind for RandomSet {
         halves.iter_mut().for_each(|half| half.sort_unstable());
         let [positive, negative] = halves;
         let rows = Labelled { positive, negative };
-        let model = logistic::fit(task.space, &rows, reference.lambda, None)?;
-        Ok(Outcome::Solved(model.solution(reference.lambda, &rows)))
+        let model = logistic::fit(task.space, &rows, reference.lambda)?;
+        Ok(model.solution(reference.lambda, &rows))
     }
 }

@@ -1,4 +1,4 @@
-//! The third stage: attribution maps of every test sample under every probe of its concepts.
+//! The third stage: attribution maps of every test sample under every linear probe of its concepts.
 
 use rayon::prelude::*;
 use safetensors::SafeTensors;
@@ -30,7 +30,14 @@ pub fn run(context: &Context) -> Result<()> {
         if missing {
             let (_, fitted) = fit::get(context, layer, variant)?;
             let set = context.extraction().open(&context.store, &items::plain(context), layer)?;
-            let bytes = compute(context, &set, &fitted.cavs)?;
+            let linear: Vec<&Cav> = fitted.cavs.iter().filter(|cav| cav.is_linear()).collect();
+            if linear.len() < fitted.cavs.len() {
+                let (count, name) = (fitted.cavs.len() - linear.len(), &context.layers[layer].name);
+                tracing::info!(
+                    "{count} probes of `{name}` in `{variant}` have no maps: their scores are no sums over positions"
+                );
+            }
+            let bytes = compute(context, &set, &linear)?;
             let parameters = serde_json::json!({
                 "layer": context.layers[layer].name, "variant": variant, "localise": context.study.localise,
             });
@@ -65,23 +72,26 @@ fn name(cav: &Cav) -> String {
 }
 
 /// One tensor `[sample, height, width]` a direction.
-fn compute(context: &Context, set: &LayerSet, cavs: &[Cav]) -> Result<Vec<u8>> {
+fn compute(context: &Context, set: &LayerSet, cavs: &[&Cav]) -> Result<Vec<u8>> {
     let baseline = match context.study.localise.baseline {
         Baseline::None => None,
         Baseline::Mean => Some(mean(set, &context.part(Part::Fit))?),
     };
     let known: Vec<Vec<usize>> = (0..context.concepts().len()).map(|c| samples(context, c)).collect();
-    let concept_of = |cav: &Cav| context.concepts().iter().position(|c| *c == cav.concept).unwrap_or(0);
+    let concept_of = |cav: &&Cav| context.concepts().iter().position(|c| *c == cav.concept).unwrap_or(0);
     let concepts: Vec<usize> = cavs.iter().map(concept_of).collect();
     let size = set.positions();
     let maps = context.part(Part::Test).into_par_iter().map(|sample| {
         let wanted: Vec<usize> =
             (0..cavs.len()).filter(|k| known[concepts[*k]].binary_search(&sample).is_ok()).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut z = set.map(sample)?;
         if let Some(mean) = &baseline {
             z.iter_mut().zip(mean).for_each(|(z, m)| *z -= m);
         }
-        let chosen: Vec<&Cav> = wanted.iter().map(|k| &cavs[*k]).collect();
+        let chosen: Vec<&Cav> = wanted.iter().map(|k| cavs[*k]).collect();
         Ok(wanted.into_iter().zip(attributions(&chosen, &z)).collect::<Vec<_>>())
     });
     let mut bytes: Vec<Vec<u8>> = cavs.iter().map(|_| Vec::new()).collect();

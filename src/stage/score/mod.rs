@@ -100,13 +100,13 @@ fn score(context: &Context, masks: &Masks, layer: usize, variant: Variant) -> Re
             if options.wants("hard") {
                 hard::measure(&unit, &concept, k, &mut rows);
             }
-            if options.wants("segmentation") {
+            if options.wants("segmentation") && cav.is_linear() {
                 segmentation::measure(context, &truth, &unit, &concept, k, &mut rows)?;
             }
             if options.wants("robustness") {
                 robustness::measure(context, &unit, &concept, k, &mut rows);
             }
-            if options.wants("direction") {
+            if options.wants("direction") && cav.kernel.is_none() {
                 direction::measure(&unit, &concept, k, &mut rows)?;
             }
             scored.samples.extend(samples(context, &unit, &concept, k));
@@ -124,7 +124,7 @@ fn samples(context: &Context, unit: &Unit, concept: &Concept, k: usize) -> Vec<S
             layer: cav.layer.clone(),
             concept: cav.concept.clone(),
             probe: cav.probe.clone(),
-            variant: cav.variant.name().to_owned(),
+            variant: cav.variant.name(),
             sample: sample.id.as_str().to_owned(),
             name: sample.name.clone(),
             split: "test".to_owned(),
@@ -158,7 +158,7 @@ impl Rows<'_> {
             layer: self.cav.layer.clone(),
             concept: self.cav.concept.clone(),
             probe: self.cav.probe.clone(),
-            variant: self.cav.variant.name().to_owned(),
+            variant: self.cav.variant.name(),
             seed: self.context.study.seed,
             split: split.to_owned(),
             metric: metric.to_owned(),
