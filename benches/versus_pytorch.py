@@ -303,12 +303,12 @@ class Side:
         return int(self.ask("peak")[0])
 
 
-def build():
-    """Builds the benchmark and returns its executable."""
-    command = ["cargo", "bench", "--bench", "versus", "--no-run", "--message-format=json"]
+def build(bench="versus"):
+    """Builds a benchmark and returns its executable."""
+    command = ["cargo", "bench", "--bench", bench, "--no-run", "--message-format=json"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     messages = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
-    found = [m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == "versus"]
+    found = [m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == bench]
     return found[-1]
 
 

@@ -397,25 +397,62 @@ fn imported(folder: &Path) -> PathBuf {
     path
 }
 
-#[test]
-fn activations_from_elsewhere_run_through_the_rest() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = imported(dir.path());
+/// Runs a study beside its file; its folder and metrics.
+fn run_study(study: &Path, set: &[&str]) -> (PathBuf, Vec<MetricRow>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cavern"));
-    let output = command.arg("run").arg(&study).arg("--out").arg(dir.path().join("runs")).output().unwrap();
+    command.arg("run").arg(study).arg("--out").arg(study.with_file_name("runs"));
+    for set in set {
+        command.args(["--set", set]);
+    }
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let folder = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
     let rows = metrics(&folder);
-    let value = |probe: &str, variant: &str, metric: &str| {
-        let found = rows.iter().find(|r| {
-            r.probe == probe
-                && r.variant == variant
-                && r.metric == metric
-                && r.parameter.is_empty()
-                && r.layer == "mixed"
-        });
-        found.unwrap().estimate.value
+    (folder, rows)
+}
+
+fn value(rows: &[MetricRow], probe: &str, variant: &str, metric: &str) -> Option<f64> {
+    let wanted = |r: &&MetricRow| {
+        (r.probe.as_str(), r.variant.as_str(), r.metric.as_str()) == (probe, variant, metric) && r.parameter.is_empty()
     };
+    rows.iter().find(wanted).map(|r| r.estimate.value)
+}
+
+#[test]
+fn every_pooling_and_what_has_no_direction_run_through_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = imported(dir.path());
+    let set = |kinds: &str| format!("probe.kinds={kinds}");
+    let pooled = "probe.variants=[\"full\", \"ti\", \"ti_max\", \"ti_lse 4\"]";
+    let (kinds, folds) = (set("[\"classifier\", \"car\", \"segmentation\"]"), "probe.lambda_by=folds");
+    let (folder, rows) = run_study(&study, &[pooled, &kinds, folds]);
+    for variant in ["full", "ti", "ti_max", "ti_lse 4"] {
+        for probe in ["classifier", "car"] {
+            let accuracy = value(&rows, probe, variant, "accuracy").unwrap();
+            assert!(accuracy > 0.9 || variant == "full", "{probe} {variant}: {accuracy}");
+        }
+        let mapped = ["full", "ti"].contains(&variant);
+        assert_eq!(value(&rows, "classifier", variant, "seg_auroc").is_some(), mapped, "{variant}");
+        assert_eq!(value(&rows, "segmentation", variant, "accuracy").is_some(), mapped, "{variant}");
+        assert!(value(&rows, "car", variant, "seg_auroc").is_none());
+    }
+    // A concept in one cell of sixteen: its largest value says more than its mean.
+    assert!(value(&rows, "classifier", "ti_max", "auroc") >= value(&rows, "classifier", "ti", "auroc"));
+
+    let file = format!("probe.imported={:?}", folder.join("cavs.safetensors"));
+    let (_, again) = run_study(&study, &[pooled, &set("[\"imported\"]"), &file]);
+    for variant in ["full", "ti", "ti_max", "ti_lse 4"] {
+        let (first, second) =
+            (value(&rows, "classifier", variant, "auroc"), value(&again, "imported", variant, "auroc"));
+        assert!((first.unwrap() - second.unwrap()).abs() < 1e-3, "{variant}: {first:?} {second:?}");
+    }
+}
+
+#[test]
+fn activations_from_elsewhere_run_through_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, rows) = run_study(&imported(dir.path()), &[]);
+    let value = |probe: &str, variant: &str, metric: &str| value(&rows, probe, variant, metric).unwrap();
     assert!(value("classifier", "ti", "accuracy") > 0.95);
     assert!(value("segmentation", "ti", "seg_auroc") > 0.99);
     assert!(value("random", "ti", "accuracy") < 0.9);
@@ -459,7 +496,7 @@ fn what_the_network_is_asked_is_the_same_for_any_threads_and_done_once() {
     let rows = std::fs::read(first.join("metrics.parquet")).unwrap();
     let rows = cavern::report::read_metrics_parquet(&rows).unwrap();
     let of = |metric: &str, layer: &str, parameter: &str| {
-        let wanted = |r: &&cavern::report::MetricRow| {
+        let wanted = |r: &&MetricRow| {
             (r.metric.as_str(), r.layer.as_str(), r.parameter.as_str()) == (metric, layer, parameter)
                 && (r.concept.as_str(), r.probe.as_str(), r.variant.as_str()) == ("triangle", "classifier", "full")
         };

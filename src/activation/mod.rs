@@ -6,6 +6,7 @@ pub mod options;
 pub mod plan;
 pub mod read;
 pub mod shard;
+pub mod variant;
 
 pub use extract::Extraction;
 pub use network::{Held, Network};
@@ -13,6 +14,7 @@ pub use options::ActivationOptions;
 pub use plan::{Change, Item};
 pub use read::LayerSet;
 pub use shard::{ShardFile, ShardWriter, Storage};
+pub use variant::Variant;
 
 /// A small set of smooth pseudo-random activations, for tests of what reads them.
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use rayon::prelude::*;
 
 use super::shard::ShardFile;
+use super::variant::Variant;
 use crate::error::{Error, Result};
 
 /// The activations of a list of samples at one layer.
@@ -103,5 +104,65 @@ impl LayerSet {
             }
         }
         Ok(block)
+    }
+
+    /// `samples` in the form of a variant, its values `range` of each: `[sample, value]`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn vectors(&self, samples: &[usize], variant: Variant, range: Range<usize>) -> Result<Array2<f32>> {
+        let whole = match variant {
+            Variant::Full => return self.column_block(samples, range),
+            Variant::TranslationInvariant => self.pooled(samples)?,
+            Variant::Max | Variant::LogSumExp(_) => self.pooled_by(samples, variant)?,
+        };
+        Ok(if range.len() == whole.ncols() { whole } else { whole.slice_move(s![.., range]) })
+    }
+
+    /// One sample in the form of a variant.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn vector(&self, sample: usize, variant: Variant) -> Result<Vec<f32>> {
+        Ok(self.vectors(&[sample], variant, 0..variant.width(self.shape))?.into_raw_vec_and_offset().0)
+    }
+
+    fn pooled_by(&self, samples: &[usize], variant: Variant) -> Result<Array2<f32>> {
+        let mut block = Array2::zeros((samples.len(), self.shape[0]));
+        let rows: Vec<_> = block.outer_iter_mut().zip(samples).collect();
+        rows.into_par_iter().try_for_each(|(mut out, sample)| -> Result<()> {
+            let map = self.map(*sample)?;
+            let channels = map.chunks_exact(self.positions().max(1));
+            out.iter_mut().zip(channels).for_each(|(out, channel)| *out = variant.pool(channel) as f32);
+            Ok(())
+        })?;
+        Ok(block)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activation::test_set;
+
+    #[test]
+    fn forms_are_those_of_the_maps() {
+        let (_dir, set) = test_set(9, [3, 2, 2]);
+        let samples = [7, 0, 3];
+        for variant in ["full", "ti", "ti_max", "ti_lse 2"].map(|v| v.parse::<Variant>().unwrap()) {
+            let width = variant.width(set.shape);
+            let all = set.vectors(&samples, variant, 0..width).unwrap();
+            let part = set.vectors(&samples, variant, 1..3).unwrap();
+            assert_eq!(part, all.slice(s![.., 1..3]));
+            for (row, sample) in samples.iter().enumerate() {
+                let map = set.map(*sample).unwrap();
+                let wanted: Vec<f32> = match variant {
+                    Variant::Full => map,
+                    _ => map.chunks_exact(4).map(|c| variant.pool(c) as f32).collect(),
+                };
+                assert_eq!(all.row(row).to_vec(), wanted, "{variant}");
+                assert_eq!(set.vector(*sample, variant).unwrap(), wanted);
+            }
+        }
     }
 }

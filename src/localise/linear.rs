@@ -7,20 +7,17 @@ use crate::probe::{Cav, Variant};
 /// Share of every position in a probe's score, `[height * width]`; positive speaks for the concept. Our definition.
 ///
 /// Full: `L_p = sum over c of w[c, p] z[c, p]`. Translation-invariant: `L_p = <v, z_p> / P` with P positions. The map
-/// is complete: `sum of L + bias = score`. `activation` is `[channel, height, width]`.
+/// is complete: `sum of L + bias = score`. Only linear probes have one ([`Cav::is_linear`]). `activation` is `[channel, height, width]`.
 pub fn attribution(cav: &Cav, activation: &[f32]) -> Vec<f32> {
     let positions = positions(cav);
     let mut sums = vec![0.0f64; positions];
     for (c, z) in activation.chunks_exact(positions.max(1)).enumerate() {
-        match cav.variant {
-            Variant::Full => {
-                let w = &cav.direction[c * positions..(c + 1) * positions];
-                sums.iter_mut().zip(w).zip(z).for_each(|((s, w), z)| *s += f64::from(*w) * f64::from(*z));
-            }
-            Variant::TranslationInvariant => {
-                let v = f64::from(cav.direction[c]) / positions as f64;
-                sums.iter_mut().zip(z).for_each(|(s, z)| *s += v * f64::from(*z));
-            }
+        if cav.variant == Variant::Full {
+            let w = &cav.direction[c * positions..(c + 1) * positions];
+            sums.iter_mut().zip(w).zip(z).for_each(|((s, w), z)| *s += f64::from(*w) * f64::from(*z));
+        } else {
+            let v = f64::from(cav.direction[c]) / positions as f64;
+            sums.iter_mut().zip(z).for_each(|(s, z)| *s += v * f64::from(*z));
         }
     }
     sums.into_iter().map(|s| s as f32).collect()
@@ -54,15 +51,13 @@ pub fn attributions(cavs: &[&Cav], activation: &[f32]) -> Vec<Vec<f32>> {
 }
 
 /// A probe's weights on every value of the activation, `[channel * height * width]`: the gradient of its score. Full: w.
-/// Translation-invariant: `v_c / P` at each of P positions.
+/// Translation-invariant: `v_c / P` at each of P positions. Of linear probes only ([`Cav::is_linear`]).
 pub fn weights(cav: &Cav) -> Vec<f32> {
     let positions = positions(cav);
-    match cav.variant {
-        Variant::Full => cav.direction.clone(),
-        Variant::TranslationInvariant => {
-            cav.direction.iter().flat_map(|v| std::iter::repeat_n(*v / positions as f32, positions)).collect()
-        }
+    if cav.variant == Variant::Full {
+        return cav.direction.clone();
     }
+    cav.direction.iter().flat_map(|v| std::iter::repeat_n(*v / positions as f32, positions)).collect()
 }
 
 /// A map measured from a baseline: `L(z) - L(baseline)`, as attribution is linear. It sums to the score less the score
@@ -136,6 +131,7 @@ mod tests {
             variant,
             shape,
             direction,
+            kernel: None,
             norm: 1.0,
             bias,
             threshold: 0.0,
@@ -149,7 +145,7 @@ mod tests {
         let p = positions(cav);
         let term = |i: usize| match cav.variant {
             Variant::Full => f64::from(cav.direction[i]) * f64::from(z[i]),
-            Variant::TranslationInvariant => f64::from(cav.direction[i / p]) * f64::from(z[i]) / p as f64,
+            _ => f64::from(cav.direction[i / p]) * f64::from(z[i]) / p as f64,
         };
         (0..z.len()).map(term).sum::<f64>() + cav.bias
     }

@@ -157,10 +157,7 @@ impl<'a> Layer<'a> {
     }
 
     fn check(&self, job: &Job) -> Result<()> {
-        let wanted = match job.variant {
-            Variant::Full => self.values,
-            Variant::TranslationInvariant => self.channels,
-        };
+        let wanted = if job.variant == Variant::Full { self.values } else { self.channels };
         if job.direction.len() == wanted && wanted > 0 {
             return Ok(());
         }

@@ -1,7 +1,8 @@
 //! What an ascent maximises, and its gradient with respect to the activation.
 //!
 //! Translation-invariant: the mean over positions of `(z_p v) max(0.1, cos(z_p, v))^k` (Lucid's `direction`; the floor
-//! keeps a negative product times a negative cosine from counting as good, Lucid issue 116). Full: `<w, z>`.
+//! keeps a negative product times a negative cosine from counting as good, Lucid issue 116). Full: `<w, z>`. Maximum and
+//! log-sum-exp: the probe's own score, the inner product with the pooled channels.
 
 use crate::probe::Variant;
 
@@ -13,9 +14,9 @@ const FLOOR: f64 = 0.1;
 pub struct Objective<'a> {
     /// Unit vector: `channel` values, or `channel * positions` for full.
     pub direction: &'a [f32],
-    /// Full or translation-invariant.
+    /// The form of the activation it is a direction of.
     pub variant: Variant,
-    /// k; full directions do without.
+    /// k, for the mean over positions alone.
     pub cosine_power: f64,
 }
 
@@ -28,23 +29,36 @@ impl Objective<'_> {
                 dot(self.direction, z)
             }
             Variant::TranslationInvariant => self.mean_over_positions(z, gradient),
-        }
-    }
-
-    /// The score as probes have it, without offset: `<w, z>`, or the mean over positions of `z_p v`.
-    pub fn score(&self, z: &[f32]) -> f64 {
-        match self.variant {
-            Variant::Full => dot(self.direction, z),
-            Variant::TranslationInvariant => {
-                let positions = (z.len() / self.direction.len()).max(1);
-                let channels = self.direction.iter().zip(z.chunks_exact(positions));
-                channels.map(|(v, z)| f64::from(*v) * sum(z)).sum::<f64>() / positions as f64
+            Variant::Max | Variant::LogSumExp(_) => {
+                let positions = self.positions(z);
+                for ((v, z), g) in self.channels(z).zip(gradient.chunks_exact_mut(positions)) {
+                    self.variant.pool_gradient(z, g);
+                    g.iter_mut().for_each(|g| *g *= v);
+                }
+                self.score(z)
             }
         }
     }
 
+    /// The score as probes have it, without offset: the inner product with the activation in the variant's form.
+    pub fn score(&self, z: &[f32]) -> f64 {
+        match self.variant {
+            Variant::Full => dot(self.direction, z),
+            _ => self.channels(z).map(|(v, z)| f64::from(v) * self.variant.pool(z)).sum(),
+        }
+    }
+
+    fn positions(&self, z: &[f32]) -> usize {
+        (z.len() / self.direction.len()).max(1)
+    }
+
+    /// Each channel's weight with its positions.
+    fn channels<'z>(&self, z: &'z [f32]) -> impl Iterator<Item = (f32, &'z [f32])> {
+        self.direction.iter().copied().zip(z.chunks_exact(self.positions(z)))
+    }
+
     fn mean_over_positions(&self, z: &[f32], gradient: &mut [f32]) -> f64 {
-        let positions = (z.len() / self.direction.len()).max(1);
+        let positions = self.positions(z);
         let (mut products, mut squares) = (vec![0f64; positions], vec![0f64; positions]);
         for (v, z) in self.direction.iter().zip(z.chunks_exact(positions)) {
             for ((product, square), z) in products.iter_mut().zip(&mut squares).zip(z) {
@@ -85,10 +99,6 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-fn sum(values: &[f32]) -> f64 {
-    values.iter().map(|v| f64::from(*v)).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,9 +133,10 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_central_differences() {
-        for power in [0.0, 1.0, 2.0, 3.5] {
+        let plain = [0.0, 1.0, 2.0, 3.5].map(|power| (Variant::TranslationInvariant, power));
+        for (variant, power) in plain.into_iter().chain([(Variant::Max, 0.0), (Variant::LogSumExp(2.0), 0.0)]) {
             for direction in [[0.6f32, 0.8], [-0.8, 0.6]] {
-                let objective = objective(&direction, Variant::TranslationInvariant, power);
+                let objective = objective(&direction, variant, power);
                 let (mut g, mut scratch) = ([0.0; 6], [0.0; 6]);
                 objective.evaluate(&Z, &mut g);
                 for i in 0..6 {
@@ -137,7 +148,11 @@ mod tests {
                     // A power of two, so that the moved values are exact in f32.
                     let h = 1.0 / 1024.0;
                     let wanted = (at(h) - at(-h)) / f64::from(2.0 * h);
-                    assert!((f64::from(g[i]) - wanted).abs() < 1e-4, "{power} {direction:?} {i}: {} {wanted}", g[i]);
+                    assert!(
+                        (f64::from(g[i]) - wanted).abs() < 1e-4,
+                        "{variant} {power} {direction:?} {i}: {} {wanted}",
+                        g[i]
+                    );
                 }
             }
         }

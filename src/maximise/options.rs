@@ -40,11 +40,12 @@ pub struct MaximiseOptions {
     pub batch: usize,
     /// How pictures are shaken: "lucid", "small" or "none".
     pub transforms: Transforms,
-    /// k in `(z v) max(0.1, cos(z, v))^k`; 0 maximises the plain product. Full directions always use the product.
+    /// k in `(z v) max(0.1, cos(z, v))^k`; 0 maximises the plain product. Of use for the variant `ti` alone: the others
+    /// always use the product.
     pub cosine_power: f64,
     /// Probe kinds to render.
     pub kinds: Vec<String>,
-    /// Full directions, translation-invariant ones, or both.
+    /// Forms of the activations whose directions are rendered, as in `probe.variants`.
     pub variants: Vec<Variant>,
     /// Layers to render, by name; none for all of the study.
     pub layers: Vec<String>,
@@ -79,6 +80,10 @@ impl MaximiseOptions {
             if !KINDS.iter().any(|k| k.name() == kind) {
                 return Err(Error::unknown("probe kind", kind, KINDS.iter().map(|k| k.name())));
             }
+            if kind == "car" {
+                let problem = "`car` is a region and has no direction that a picture could be asked for";
+                return Err(Error::key("maximise.kinds", problem, "name kinds that have one"));
+            }
         }
         let wanted = |key: &str, ok: bool, hint: &str| {
             if ok { Ok(()) } else { Err(Error::key(format!("maximise.{key}"), "out of range", hint)) }
@@ -90,7 +95,7 @@ impl MaximiseOptions {
         wanted("batch", self.batch >= 1, "at least 1")?;
         wanted("cosine_power", (0.0..=16.0).contains(&self.cosine_power), "between 0 and 16")?;
         wanted("kinds", !self.kinds.is_empty(), "name at least one kind")?;
-        wanted("variants", !self.variants.is_empty(), "\"full\", \"ti\" or both")
+        wanted("variants", !self.variants.is_empty(), "some of \"full\", \"ti\", \"ti_max\" and \"ti_lse\"")
     }
 }
 
@@ -108,6 +113,8 @@ mod tests {
         for text in ["steps = 0", "learning_rate = nan", "seeds = 0", "kinds = []", "cosine_power = -1"] {
             assert!(read(text).unwrap().check().unwrap_err().to_string().contains("maximise."), "{text}");
         }
+        let message = read("kinds = [\"car\"]").unwrap().check().unwrap_err().to_string();
+        assert!(message.contains("no direction"), "{message}");
         let message = read("kinds = [\"clasifier\"]").unwrap().check().unwrap_err().to_string();
         assert!(message.contains("`classifier`"), "{message}");
     }

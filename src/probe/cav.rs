@@ -4,26 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Whether a direction has its own weights at every position, or one weight a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Variant {
-    /// Weights `[channel, height, width]`: `s = <w, z> + b`.
-    #[serde(rename = "full")]
-    Full,
-    /// Weights `[channel]`, the same everywhere: `s = <v, mean over positions of z> + b`.
-    #[serde(rename = "ti")]
-    TranslationInvariant,
-}
-
-impl Variant {
-    /// The name in tables: `full` or `ti`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::TranslationInvariant => "ti",
-        }
-    }
-}
+use super::kernel::Kernel;
+use crate::activation::Variant;
 
 /// How well the solver did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,14 +31,18 @@ pub struct Cav {
     pub layer: String,
     /// The probe's kind, as in tables: `classifier`, `pattern`, `fp`, `cured`, `segmentation`, `random`, …
     pub probe: String,
-    /// Full or translation-invariant.
+    /// The form of the activations it is a direction of.
     pub variant: Variant,
     /// Shape of the layer's activation: `[channel, height, width]`.
     pub shape: [usize; 3],
-    /// Unit vector: `channel * height * width` values for full, `channel` values for translation-invariant.
+    /// Unit vector: `channel * height * width` values for full, `channel` values for the other variants; empty where the
+    /// score is a kernel's.
     #[serde(skip)]
     pub direction: Vec<f32>,
-    /// Norm of the weights before they were made a unit vector.
+    /// The score of a kind that has no direction; its margin lies at 1 and -1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Kernel>,
+    /// Norm of the weights before they were made a unit vector; 1 of a kernel.
     pub norm: f64,
     /// Offset that belongs to the unit direction: score `s = <direction, z> + bias`.
     pub bias: f64,
@@ -66,4 +52,12 @@ pub struct Cav {
     pub fit: Fit,
     /// Other numbers known of this direction, by metric name: `false_positives`, `cos_classifier`, `selection_null_cos`.
     pub facts: BTreeMap<String, f64>,
+}
+
+impl Cav {
+    /// Whether the score is a sum over positions, so that it has a map: the form of the activations is linear, and the
+    /// score is an inner product with a direction.
+    pub fn is_linear(&self) -> bool {
+        self.kernel.is_none() && self.variant.is_linear()
+    }
 }

@@ -4,9 +4,8 @@ use super::kind::{Earlier, ProbeKind};
 use super::linear;
 use super::logistic::{self, softplus};
 use super::task::{Outcome, Task};
-use crate::error::Result;
 
-/// Logistic regression on as many positives as negatives; lambda is chosen on the validation split.
+/// Logistic regression on as many positives as negatives; lambda is chosen as `probe.lambda_by` says.
 pub struct Classifier;
 
 impl ProbeKind for Classifier {
@@ -18,9 +17,9 @@ impl ProbeKind for Classifier {
         "logistic regression on balanced samples with and without the concept"
     }
 
-    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Result<Outcome> {
+    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
         let rows = task.balanced(task.fit, "balance");
-        let fit = |lambda, last: Option<&_>| logistic::fit(task.space, &rows, lambda, last);
-        linear::choose(task, &rows, fit, |margin| softplus(-margin)).map(Outcome::Solved)
+        let path = |rows: &_, lambdas: &[f64]| logistic::path(task.space, rows, lambdas);
+        linear::choose(task, &rows, path, |margin| softplus(-margin))
     }
 }

@@ -5,7 +5,7 @@ use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::{self, Minimum, dot};
 use super::linear;
 use super::segmentation::{Scaling, gather, masked_images};
-use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights};
+use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights, refused};
 use super::weighted::Weighted;
 use crate::error::Result;
 use crate::probe::Variant;
@@ -31,24 +31,20 @@ impl ProbeKind for Combination {
         &["segmentation"]
     }
 
-    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
-        let lambda = match needed(earlier, "segmentation") {
-            Ok(solution) => solution.lambda,
-            Err(refusal) => return Ok(refusal),
-        };
+    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
+        let lambda = needed(earlier, "segmentation")?.lambda;
         if task.space.variant == Variant::Full {
-            let reason = "its joint loss has one weight a channel: ask for it in the variant `ti`";
-            return Ok(Outcome::Refused(reason.into()));
+            return refused("its joint loss has one weight a channel: ask for it in the variant `ti`");
         }
         let images = masked_images(task, task.fit)?;
         let scaling = Scaling::of(task, &images)?;
         let rows = task.balanced(task.fit, "balance");
         let joint = Joint {
-            images: in_units(task, &rows, scaling.scale)?,
+            images: pooled(task, &rows, &scaling)?,
             positions: gather(task, &images, &scaling, "combination/fit")?,
         };
         let held_out = Joint {
-            images: in_units(task, task.val, scaling.scale)?,
+            images: pooled(task, task.val, &scaling)?,
             positions: gather(task, &masked_images(task, task.val)?, &scaling, "combination/val")?,
         };
         let (share, end) = joint.choose(&held_out, lambda);
@@ -58,15 +54,16 @@ impl ProbeKind for Combination {
         solution.weights = Weights::Activations(end.x[..columns].iter().map(|v| v / scaling.scale).collect());
         (solution.lambda, solution.gradient_norm) = (lambda, end.gradient_norm);
         solution.facts.insert("share".into(), share);
-        Ok(Outcome::Solved(solution))
+        Ok(solution)
     }
 }
 
-/// Pooled activations of rows in the units of the positions; that their mean is zero only moves the offset.
-fn in_units(task: &Task<'_>, rows: &Labelled, scale: f64) -> Result<Weighted<f64>> {
-    let mut samples = linear::samples("logistic regression", task.space, rows)?;
-    samples.x.iter_mut().for_each(|x| *x *= task.space.scale / scale);
-    Ok(samples)
+/// Means over positions of labelled rows, in the units of the positions.
+fn pooled(task: &Task<'_>, rows: &Labelled, scaling: &Scaling) -> Result<Weighted<f64>> {
+    let order: Vec<usize> = rows.positive.iter().chain(&rows.negative).map(|row| task.space.samples[*row]).collect();
+    let z = task.set.pooled(&order)?;
+    let x = z.indexed_iter().map(|((_, channel), z)| f64::from(scaling.apply(*z, channel))).collect();
+    linear::labelled("logistic regression", rows, z.ncols(), x)
 }
 
 /// Images with labels and positions with masks, under one direction.

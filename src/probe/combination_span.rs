@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::{dot, norm};
 use super::segmentation::{Masked, choose, masked_images};
-use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights};
+use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights, refused};
 use super::weighted::Weighted;
 use crate::error::Result;
 use crate::probe::Variant;
@@ -27,17 +27,14 @@ impl ProbeKind for CombinationSpan {
         &["segmentation"]
     }
 
-    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
-        let segmentation = match needed(earlier, "segmentation") {
-            Ok(solution) => solution,
-            Err(refusal) => return Ok(refusal),
-        };
+    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
+        let segmentation = needed(earlier, "segmentation")?;
         let mut plane = task.on_activations(&[segmentation])?.into_iter().map(|(w, _)| w).collect::<Vec<_>>();
         plane.push(pattern_of_positions(task, &masked_images(task, task.fit)?)?);
         for axis in &mut plane {
             let length = norm(axis);
             if length <= 0.0 {
-                return Ok(Outcome::Refused("no position of the grid is covered by as much as one cell".into()));
+                return refused("no position of the grid is covered by as much as one cell");
             }
             axis.iter_mut().for_each(|v| *v /= length);
         }
@@ -50,7 +47,7 @@ impl ProbeKind for CombinationSpan {
         let weights = plane[0].iter().zip(&plane[1]).map(|(a, b)| gains[0] * a + gains[1] * b).collect();
         solution.weights = Weights::Activations(weights);
         (solution.lambda, solution.gradient_norm) = (model.lambda, model.gradient_norm);
-        Ok(Outcome::Solved(solution))
+        Ok(solution)
     }
 }
 
@@ -58,10 +55,7 @@ impl ProbeKind for CombinationSpan {
 /// over all positions alike, or at each by itself, zero where less than one cell in all is covered.
 fn pattern_of_positions(task: &Task<'_>, images: &[Masked]) -> Result<Vec<f64>> {
     let (channels, positions) = (task.set.shape[0], task.set.positions());
-    let cells = match task.space.variant {
-        Variant::Full => positions,
-        Variant::TranslationInvariant => 1,
-    };
+    let cells = if task.space.variant == Variant::Full { positions } else { 1 };
     let (mut inside, mut outside) = (vec![0.0; channels * cells], vec![0.0; channels * cells]);
     let (mut covered, mut bare) = (vec![0.0; cells], vec![0.0; cells]);
     for image in images {
@@ -89,11 +83,7 @@ fn scores(task: &Task<'_>, plane: &[Vec<f64>], rows: &Labelled) -> Result<Weight
     let order: Vec<usize> = rows.positive.iter().chain(&rows.negative).copied().collect();
     let scored = order.par_iter().map(|row| {
         let sample = task.space.samples[*row];
-        let z = match task.space.variant {
-            Variant::Full => task.set.map(sample)?,
-            Variant::TranslationInvariant => task.set.pooled(&[sample])?.into_raw_vec_and_offset().0,
-        };
-        let z: Vec<f64> = z.into_iter().map(f64::from).collect();
+        let z: Vec<f64> = task.set.vector(sample, task.space.variant)?.into_iter().map(f64::from).collect();
         Ok([dot(&z, &plane[0]), dot(&z, &plane[1])])
     });
     let present = rows.positive.len();

@@ -3,7 +3,6 @@
 use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::norm;
 use super::task::{Offset, Outcome, Solution, Task, Weights};
-use crate::error::Result;
 
 const MEMBERS: [&str; 3] = ["classifier", "pattern", "segmentation"];
 
@@ -24,12 +23,8 @@ impl ProbeKind for CombinationSum {
         &MEMBERS
     }
 
-    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
-        let members = match MEMBERS.iter().map(|kind| needed(earlier, kind)).collect::<std::result::Result<Vec<_>, _>>()
-        {
-            Ok(members) => members,
-            Err(refusal) => return Ok(refusal),
-        };
+    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
+        let members = MEMBERS.iter().map(|kind| needed(earlier, kind)).collect::<Result<Vec<_>, _>>()?;
         let mut sum = Vec::new();
         for (weights, _) in task.on_activations(&members)? {
             let length = norm(&weights).max(f64::MIN_POSITIVE);
@@ -39,6 +34,6 @@ impl ProbeKind for CombinationSum {
         let counts = (task.fit.positive.len(), task.fit.negative.len());
         let mut solution = Solution::new(Vec::new(), Offset::Calibrated, counts);
         solution.weights = Weights::Activations(sum);
-        Ok(Outcome::Solved(solution))
+        Ok(solution)
     }
 }

@@ -2,8 +2,7 @@
 
 use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::{dot, norm};
-use super::task::{Offset, Outcome, Solution, Task};
-use crate::error::Result;
+use super::task::{Offset, Outcome, Solution, Task, Unsolved, refused};
 
 /// `v - (f . v) f` with unit vectors v (classifier) and f (FP-CAV). Its offset is fitted on the validation split.
 pub struct Cured;
@@ -21,8 +20,9 @@ impl ProbeKind for Cured {
         &["classifier", "fp"]
     }
 
-    fn fit(&self, _: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
-        Ok(Pair::of(earlier).map_or_else(|refusal| refusal, |pair| pair.outcome(pair.reject(1.0))))
+    fn fit(&self, _: &Task<'_>, earlier: &Earlier) -> Outcome {
+        let pair = Pair::of(earlier)?;
+        pair.outcome(pair.reject(1.0))
     }
 }
 
@@ -38,11 +38,11 @@ pub(super) struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     /// The pair, or the refusal that follows from the absence of one of them.
-    pub(super) fn of(earlier: &'a Earlier) -> std::result::Result<Self, Outcome> {
+    pub(super) fn of(earlier: &'a Earlier) -> Result<Self, Unsolved> {
         let (classifier, fp) = (needed(earlier, "classifier")?, needed(earlier, "fp")?);
         match (classifier.coordinates(), fp.coordinates()) {
             (Some(v), Some(f)) => Ok(Self { classifier, v, f }),
-            _ => Err(Outcome::Refused("its two directions are not in one space".into())),
+            _ => refused("its two directions are not in one space"),
         }
     }
 
@@ -56,8 +56,8 @@ impl<'a> Pair<'a> {
     /// What is left of v as a solution, if anything is.
     pub(super) fn outcome(&self, left: Vec<f64>) -> Outcome {
         if norm(&left) <= 1e-9 * norm(self.v) {
-            return Outcome::Refused("the FP-CAV is parallel to the classifier: nothing is left".into());
+            return refused("the FP-CAV is parallel to the classifier: nothing is left");
         }
-        Outcome::Solved(Solution::new(left, Offset::Calibrated, self.classifier.counts))
+        Ok(Solution::new(left, Offset::Calibrated, self.classifier.counts))
     }
 }

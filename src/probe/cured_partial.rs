@@ -4,7 +4,7 @@ use super::cured::Pair;
 use super::kind::{Earlier, ProbeKind};
 use super::logistic;
 use super::null;
-use super::task::{Labelled, Offset, Outcome, Task};
+use super::task::{Labelled, Offset, Outcome, Task, refused};
 use crate::error::Result;
 
 /// Fewest hard positives, and hard negatives, in the validation split.
@@ -29,18 +29,15 @@ impl ProbeKind for CuredPartial {
         &["classifier", "fp"]
     }
 
-    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
-        let pair = match Pair::of(earlier) {
-            Ok(pair) => pair,
-            Err(refusal) => return Ok(refusal),
-        };
+    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
+        let pair = Pair::of(earlier)?;
         let hard = hard_rows(task, pair.classifier.lambda)?;
         let (positive, negative) = (hard.positive.len(), hard.negative.len());
         if positive.min(negative) < LEAST {
             let reason = format!(
                 "{positive} hard positives and {negative} hard negatives in the validation split, at least {LEAST} of each wanted"
             );
-            return Ok(Outcome::Refused(reason));
+            return refused(reason);
         }
         let (mut best, mut part) = (f64::NEG_INFINITY, 0.0);
         for step in 0..=STEPS {
@@ -50,11 +47,9 @@ impl ProbeKind for CuredPartial {
                 (best, part) = (accuracy, share);
             }
         }
-        let mut outcome = pair.outcome(pair.reject(part));
-        if let Outcome::Solved(solution) = &mut outcome {
-            solution.facts.insert("part".into(), part);
-        }
-        Ok(outcome)
+        let mut solution = pair.outcome(pair.reject(part))?;
+        solution.facts.insert("part".into(), part);
+        Ok(solution)
     }
 }
 

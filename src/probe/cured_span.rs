@@ -5,7 +5,6 @@ use super::false_positive;
 use super::kind::{Earlier, ProbeKind};
 use super::lbfgs::{dot, norm};
 use super::task::{Outcome, Task};
-use crate::error::Result;
 
 /// The classifier's direction less its projection on the span of the FP-CAV and of `probe.controls` more, each mined with
 /// folds and samples of its own (our definition).
@@ -24,24 +23,17 @@ impl ProbeKind for CuredSpan {
         &["classifier", "fp"]
     }
 
-    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
-        let pair = match Pair::of(earlier) {
-            Ok(pair) => pair,
-            Err(refusal) => return Ok(refusal),
-        };
+    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
+        let pair = Pair::of(earlier)?;
         let mut basis = Vec::new();
         add(&mut basis, pair.f);
         for draw in 0..task.options.controls {
-            match false_positive::mined(task, pair.classifier.lambda, &format!("cured_span/{draw}"))? {
-                Ok((model, _)) => add(&mut basis, &model.weights),
-                Err(reason) => return Ok(Outcome::Refused(format!("draw {draw}: {reason}"))),
-            }
+            let (model, _) = false_positive::mined(task, pair.classifier.lambda, &format!("cured_span/{draw}"))?;
+            add(&mut basis, &model.weights);
         }
-        let mut outcome = pair.outcome(outside(&basis, pair.v));
-        if let Outcome::Solved(solution) = &mut outcome {
-            solution.facts.insert("span".into(), basis.len() as f64);
-        }
-        Ok(outcome)
+        let mut solution = pair.outcome(outside(&basis, pair.v))?;
+        solution.facts.insert("span".into(), basis.len() as f64);
+        Ok(solution)
     }
 }
 

@@ -9,8 +9,8 @@ use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::{dot, norm};
 use super::linear::Linear;
 use super::logistic;
-use super::task::{Labelled, Outcome, Task};
-use crate::error::Result;
+use super::task::{Labelled, Outcome, Task, Unsolved, refused};
+use crate::error::Error;
 use crate::seed::gaussian;
 
 /// Logistic regression of the negatives that a classifier fitted without them takes for the concept, against as many
@@ -30,15 +30,9 @@ impl ProbeKind for FalsePositive {
         &["classifier"]
     }
 
-    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
-        let reference = match needed(earlier, "classifier") {
-            Ok(solution) => solution,
-            Err(refusal) => return Ok(refusal),
-        };
-        let (model, rows) = match mined(task, reference.lambda, "fp")? {
-            Ok(mined) => mined,
-            Err(reason) => return Ok(Outcome::Refused(reason)),
-        };
+    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
+        let reference = needed(earlier, "classifier")?;
+        let (model, rows) = mined(task, reference.lambda, "fp")?;
         let mut solution = model.solution(reference.lambda, &rows);
         let false_positives = rows.positive.len();
         solution.facts.insert("false_positives".into(), false_positives as f64);
@@ -48,24 +42,24 @@ impl ProbeKind for FalsePositive {
         if let Some(control) = control_cosine(task, reference.lambda, false_positives)? {
             solution.facts.insert("selection_null_cos".into(), control);
         }
-        Ok(Outcome::Solved(solution))
+        Ok(solution)
     }
 }
 
-/// A classifier of false positives against as many true negatives, and the rows it was fitted on, or why there are too
-/// few; folds and draws are those of the stream `name`. The validation split has no label "false positive" to choose a
-/// lambda with: the classifier's is kept.
+/// A classifier of false positives against as many true negatives, and the rows it was fitted on; folds and draws are those
+/// of the stream `name`. The validation split has no label "false positive" to choose a lambda with: the classifier's is
+/// kept.
 ///
 /// # Errors
-/// When a solver refuses its data.
-pub fn mined(task: &Task<'_>, lambda: f64, name: &str) -> Result<std::result::Result<(Linear, Labelled), String>> {
+/// A refusal where there are too few; when a solver refuses its data.
+pub fn mined(task: &Task<'_>, lambda: f64, name: &str) -> Result<(Linear, Labelled), Unsolved> {
     let scores = out_of_fold(task, lambda, name)?;
     let Some(rows) = split_by_score(task, &scores, 0.0, &format!("{name}/true negatives")) else {
         let found = scores.values().filter(|s| **s > 0.0).count();
         let wanted = task.options.min_false_positives;
-        return Ok(Err(format!("{found} false positives out of fold, at least {wanted} wanted")));
+        return refused(format!("{found} false positives out of fold, at least {wanted} wanted"));
     };
-    Ok(Ok((logistic::fit(task.space, &rows, lambda, None)?, rows)))
+    Ok((logistic::fit(task.space, &rows, lambda)?, rows))
 }
 
 /// Cosine of two vectors.
@@ -74,24 +68,13 @@ pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// For every negative of the fit split, its score under a classifier fitted without its fold. Folds keep blocks whole.
-fn out_of_fold(task: &Task<'_>, lambda: f64, name: &str) -> Result<BTreeMap<usize, f64>> {
-    let mut blocks: Vec<usize> = task.fit.positive.iter().chain(&task.fit.negative).map(|r| task.blocks[*r]).collect();
-    blocks.sort_unstable();
-    blocks.dedup();
-    blocks.shuffle(&mut task.stream(&format!("{name}/folds")));
-    let fold: BTreeMap<usize, usize> = blocks.iter().enumerate().map(|(i, b)| (*b, i % task.options.folds)).collect();
-    let fold_of = |row: &usize| fold.get(&task.blocks[*row]).copied().unwrap_or(0);
+fn out_of_fold(task: &Task<'_>, lambda: f64, name: &str) -> Result<BTreeMap<usize, f64>, Error> {
     let mut scores = BTreeMap::new();
-    for k in 0..task.options.folds {
-        let inside = |rows: &[usize]| rows.iter().filter(|r| fold_of(r) != k).copied().collect::<Vec<_>>();
-        let rest = Labelled { positive: inside(&task.fit.positive), negative: inside(&task.fit.negative) };
-        if rest.positive.is_empty() || rest.negative.is_empty() {
-            continue;
-        }
+    for (k, (rest, held_out)) in task.folds(task.fit, &format!("{name}/folds")).into_iter().enumerate() {
         let rows = task.balanced(&rest, &format!("{name}/fold {k}"));
-        let model = logistic::fit(task.space, &rows, lambda, None)?;
-        for row in task.fit.negative.iter().filter(|r| fold_of(r) == k) {
-            scores.insert(*row, task.space.score(*row, &model.weights, model.bias));
+        let model = logistic::fit(task.space, &rows, lambda)?;
+        for row in held_out.negative {
+            scores.insert(row, task.space.score(row, &model.weights, model.bias));
         }
     }
     Ok(scores)
@@ -111,7 +94,7 @@ fn split_by_score(task: &Task<'_>, scores: &BTreeMap<usize, f64>, threshold: f64
 
 /// The selection null (our definition): the same procedure for a random direction r at the same number of "false
 /// positives"; the mean of cos(r, direction fitted to them). An FP-CAV's cosine near it says nothing about the concept.
-fn control_cosine(task: &Task<'_>, lambda: f64, count: usize) -> Result<Option<f64>> {
+fn control_cosine(task: &Task<'_>, lambda: f64, count: usize) -> Result<Option<f64>, Error> {
     let mut total = 0.0;
     for k in 0..task.options.controls {
         let mut rng = task.stream(&format!("fp/control {k}"));
@@ -124,7 +107,7 @@ fn control_cosine(task: &Task<'_>, lambda: f64, count: usize) -> Result<Option<f
         let Some(rows) = split_by_score(task, &scores, threshold, &format!("fp/control {k}/negatives")) else {
             return Ok(None);
         };
-        let model = logistic::fit(task.space, &rows, lambda, None)?;
+        let model = logistic::fit(task.space, &rows, lambda)?;
         total += cosine(&r, &model.weights);
     }
     Ok(Some(total / task.options.controls as f64))

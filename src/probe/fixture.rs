@@ -66,9 +66,7 @@ impl World {
     pub(super) fn planted(&self) -> Vec<f64> {
         match self.space.variant {
             Variant::Full => self.planted.clone(),
-            Variant::TranslationInvariant => {
-                self.planted.chunks_exact(self.set.positions()).map(|channel| channel.iter().sum()).collect()
-            }
+            _ => self.planted.chunks_exact(self.set.positions()).map(|channel| channel.iter().sum()).collect(),
         }
     }
 

@@ -15,6 +15,8 @@ const HISTORY: usize = 10;
 struct Step {
     s: Vec<f64>,
     y: Vec<f64>,
+    /// y, preconditioned.
+    turned: Vec<f64>,
     /// `1 / (s y)`.
     rho: f64,
     /// What the preconditioned gradient has to be multiplied with, by this step.
@@ -34,12 +36,18 @@ pub fn minimise(
     let n = x.len();
     let mut gradient = vec![0.0; n];
     let mut value = f(&x, &mut gradient);
+    let preconditioned = |gradient: &[f64]| {
+        let mut turned = gradient.to_vec();
+        precondition(&mut turned);
+        turned
+    };
+    let mut turned = preconditioned(&gradient);
     let mut history: Vec<Step> = Vec::new();
     for _ in 0..steps {
         if norm(&gradient) <= tolerance {
             break;
         }
-        let direction = descent_direction(&gradient, &history, &precondition);
+        let direction = descent_direction(&gradient, &turned, &history);
         let slope = dot(&direction, &gradient);
         let mut step = 1.0;
         let mut next = vec![0.0; n];
@@ -58,41 +66,41 @@ pub fn minimise(
         if !accepted {
             break;
         }
-        let s: Vec<f64> = next.iter().zip(&x).map(|(a, b)| a - b).collect();
-        let y: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
+        let next_turned = preconditioned(&next_gradient);
+        let change = |after: &[f64], before: &[f64]| after.iter().zip(before).map(|(a, b)| a - b).collect::<Vec<_>>();
+        let (s, y, turned_y) = (change(&next, &x), change(&next_gradient, &gradient), change(&next_turned, &turned));
         let curvature = dot(&s, &y);
         if curvature > 1e-12 * dot(&y, &y) {
             if history.len() == HISTORY {
                 history.remove(0);
             }
-            let mut turned = y.clone();
-            precondition(&mut turned);
-            history.push(Step { rho: 1.0 / curvature, scale: curvature / dot(&y, &turned), s, y });
+            history.push(Step { rho: 1.0 / curvature, scale: curvature / dot(&y, &turned_y), s, y, turned: turned_y });
         }
-        (x, gradient) = (next, next_gradient);
+        (x, gradient, turned) = (next, next_gradient, next_turned);
     }
     Minimum { gradient_norm: norm(&gradient), x }
 }
 
-/// The two-loop recursion: minus the inverse Hessian's approximation times the gradient.
-fn descent_direction(gradient: &[f64], history: &[Step], precondition: &impl Fn(&mut [f64])) -> Vec<f64> {
-    let mut q = gradient.to_vec();
+/// The two-loop recursion: minus the inverse Hessian's approximation times the gradient. Preconditioning is linear, so
+/// that of the gradient less changes of it is `turned`, the preconditioned gradient, less preconditioned changes.
+fn descent_direction(gradient: &[f64], turned: &[f64], history: &[Step]) -> Vec<f64> {
+    let (mut q, mut direction) = (gradient.to_vec(), turned.to_vec());
     let mut alphas = Vec::with_capacity(history.len());
     for step in history.iter().rev() {
         let alpha = step.rho * dot(&step.s, &q);
         q.iter_mut().zip(&step.y).for_each(|(q, y)| *q -= alpha * y);
+        direction.iter_mut().zip(&step.turned).for_each(|(d, t)| *d -= alpha * t);
         alphas.push(alpha);
     }
-    precondition(&mut q);
     if let Some(step) = history.last() {
-        q.iter_mut().for_each(|q| *q *= step.scale);
+        direction.iter_mut().for_each(|d| *d *= step.scale);
     }
     for (step, alpha) in history.iter().zip(alphas.iter().rev()) {
-        let beta = step.rho * dot(&step.y, &q);
-        q.iter_mut().zip(&step.s).for_each(|(q, s)| *q += (alpha - beta) * s);
+        let beta = step.rho * dot(&step.y, &direction);
+        direction.iter_mut().zip(&step.s).for_each(|(d, s)| *d += (alpha - beta) * s);
     }
-    q.iter_mut().for_each(|q| *q = -*q);
-    q
+    direction.iter_mut().for_each(|d| *d = -*d);
+    direction
 }
 
 /// Inner product in eight partial sums, which the compiler keeps in vector registers.

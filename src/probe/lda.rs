@@ -3,9 +3,7 @@
 use super::kind::{Earlier, ProbeKind};
 use super::lbfgs::dot;
 use super::normal::Normal;
-use super::task::{Offset, Outcome, Solution, Task};
-use crate::error::Result;
-use crate::probe::Variant;
+use super::task::{Offset, Outcome, Solution, Task, refused};
 
 /// `((1 - s) S + s m I)^-1 (mean with - mean without)`: S the covariance within the classes, m the mean of its diagonal,
 /// s after Ledoit and Wolf (2004, J. Multivariate Anal. 88:365). The threshold lies midway between the projected means.
@@ -20,22 +18,19 @@ impl ProbeKind for Lda {
         "linear discriminant analysis of balanced samples, with Ledoit and Wolf's shrinkage"
     }
 
-    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Result<Outcome> {
+    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
         let rows = task.balanced(task.fit, "balance");
-        let dimension = match task.space.variant {
-            Variant::Full => task.set.width(),
-            Variant::TranslationInvariant => task.set.shape[0],
-        };
+        let dimension = task.space.variant.width(task.set.shape);
         let class = |rows: &[usize]| rows.iter().map(|r| task.space.x.row(*r).to_vec()).collect::<Vec<_>>();
         let classes = Classes::new(&class(&rows.positive), &class(&rows.negative), dimension);
         let shrinkage = classes.ledoit_wolf();
         if classes.sphere <= 0.0 || shrinkage <= 0.0 {
-            return Ok(Outcome::Refused("the activations do not vary within the classes".into()));
+            return refused("the activations do not vary within the classes");
         }
         let (weights, bias) = classes.discriminant(shrinkage);
         let mut solution = Solution::new(weights, Offset::Native(bias), (rows.positive.len(), rows.negative.len()));
         solution.facts.insert("shrinkage".into(), shrinkage);
-        Ok(Outcome::Solved(solution))
+        Ok(solution)
     }
 }
 

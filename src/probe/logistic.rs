@@ -9,8 +9,16 @@ use crate::error::Result;
 ///
 /// # Errors
 /// When a class has no rows, or values are not finite.
-pub fn fit(space: &Space, rows: &Labelled, lambda: f64, start: Option<&Linear>) -> Result<Linear> {
-    linear::minimise("logistic regression", space, rows, lambda, start, loss)
+pub fn fit(space: &Space, rows: &Labelled, lambda: f64) -> Result<Linear> {
+    Ok(path(space, rows, &[lambda])?.swap_remove(0))
+}
+
+/// The same for every lambda, each from the last one's solution on.
+///
+/// # Errors
+/// As [`fit`].
+pub fn path(space: &Space, rows: &Labelled, lambdas: &[f64]) -> Result<Vec<Linear>> {
+    linear::path("logistic regression", space, rows, lambdas, loss)
 }
 
 /// `log(1 + exp(s)) - m s`, the log-loss of a score for a label between 0 and 1, and its slope: by one exponential of

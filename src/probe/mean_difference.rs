@@ -4,7 +4,6 @@ use super::kind::{Earlier, ProbeKind};
 use super::lbfgs::dot;
 use super::pattern::{class_mean, difference};
 use super::task::{Labelled, Offset, Outcome, Solution, Task};
-use crate::error::Result;
 
 /// The difference of class means over the very samples the classifier sees: where the two differ, the loss is why, not
 /// the choice of samples. With equal classes it is the Pattern-CAV.
@@ -19,8 +18,8 @@ impl ProbeKind for MeanDifference {
         "the difference of the class means over the classifier's balanced samples"
     }
 
-    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Result<Outcome> {
-        Ok(Outcome::Solved(difference(task, &task.balanced(task.fit, "balance"))))
+    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
+        Ok(difference(task, &task.balanced(task.fit, "balance")))
     }
 }
 
@@ -37,8 +36,8 @@ impl ProbeKind for FastCav {
         "the mean with the concept less the mean of all, its threshold at the mean of all"
     }
 
-    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Result<Outcome> {
-        Ok(Outcome::Solved(fast_cav(task, task.fit)))
+    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
+        Ok(fast_cav(task, task.fit))
     }
 }
 

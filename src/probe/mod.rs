@@ -2,16 +2,20 @@
 
 pub mod cav;
 pub mod cholesky;
+mod gram;
+pub mod kernel;
 pub mod kind;
 pub mod lbfgs;
 pub mod linear;
 pub mod logistic;
 mod normal;
 pub mod options;
+mod smo;
 pub mod space;
 pub mod task;
 pub mod weighted;
 
+pub mod car;
 pub mod classifier;
 pub mod combination;
 pub mod combination_span;
@@ -20,6 +24,7 @@ pub mod cured;
 pub mod cured_partial;
 pub mod cured_span;
 pub mod false_positive;
+pub mod imported;
 pub mod lda;
 pub mod mean_difference;
 pub mod null;
@@ -33,9 +38,10 @@ pub mod svm;
 #[cfg(test)]
 mod fixture;
 
-pub use cav::{Cav, Fit, Variant};
+pub use crate::activation::Variant;
+pub use cav::{Cav, Fit};
 pub use kind::{KINDS, ProbeKind};
-pub use options::ProbeOptions;
+pub use options::{LambdaBy, ProbeOptions};
 pub use score::scores;
 pub use space::Space;
-pub use task::{Labelled, Outcome, Solution, Task};
+pub use task::{Labelled, Outcome, Solution, Task, Unsolved};

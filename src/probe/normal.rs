@@ -1,10 +1,12 @@
 //! Normal equations with a ridge: `(z^T z + lambda) w = b`, by a factor of the smaller of the two sides of `z`.
 
 use super::cholesky::Cholesky;
+use super::gram::lower;
 use super::lbfgs::dot;
-use crate::ops::product::{Matrix, multiply};
+use crate::ops::product::Matrix;
 
-/// `z` `[row, column]`, and its Gram matrix: of its rows where there are fewer rows than columns, else of its columns.
+/// `z` `[row, column]`, and the lower triangle of its Gram matrix: of its rows where there are fewer rows than columns,
+/// else of its columns.
 #[derive(Debug)]
 pub(super) struct Normal {
     z: Vec<f64>,
@@ -32,19 +34,15 @@ impl Normal {
     fn by(by_rows: bool, z: Vec<f64>, columns: usize) -> Self {
         let rows = z.len() / columns.max(1);
         let matrix = Matrix::new(&z, rows, columns);
-        let side = if by_rows { rows } else { columns };
-        let mut gram = vec![0.0; side * side];
-        match by_rows {
-            _ if rows == 0 => {}
-            true => multiply(&matrix, &matrix.transposed(), &mut gram, side),
-            false => multiply(&matrix.transposed(), &matrix, &mut gram, side),
-        }
+        let gram = lower(&if by_rows { matrix } else { matrix.transposed() });
         Self { z, columns, gram, by_rows }
     }
 
     /// Sum of the squares of the Gram matrix's entries, which is that of `z^T z` whichever side was taken.
     pub(super) fn square_norm(&self) -> f64 {
-        dot(&self.gram, &self.gram)
+        let side = self.gram.len().isqrt();
+        let row = |(i, row): (usize, &[f64])| 2.0 * dot(&row[..i], &row[..i]) + row[i] * row[i];
+        self.gram.chunks_exact(side.max(1)).enumerate().map(row).sum()
     }
 
     /// Sum of the squares of z's entries: the trace of `z^T z`.

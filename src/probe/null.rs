@@ -7,7 +7,6 @@ use super::lbfgs::{dot, norm};
 use super::logistic;
 use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights};
 use crate::error::Result;
-use crate::probe::Variant;
 use crate::seed::gaussian;
 
 /// A direction drawn uniformly from the unit sphere of the activations.
@@ -22,16 +21,13 @@ impl ProbeKind for RandomDirection {
         "null: a random unit vector, its offset fitted on the validation split"
     }
 
-    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Result<Outcome> {
-        let dimension = match task.space.variant {
-            Variant::Full => task.set.width(),
-            Variant::TranslationInvariant => task.set.shape[0],
-        };
+    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
+        let dimension = task.space.variant.width(task.set.shape);
         let mut rng = task.stream("random");
         let weights = (0..dimension).map(|_| gaussian(&mut rng)).collect();
         let mut solution = Solution::new(Vec::new(), Offset::Calibrated, (0, 0));
         solution.weights = Weights::Activations(weights);
-        Ok(Outcome::Solved(solution))
+        Ok(solution)
     }
 }
 
@@ -51,18 +47,15 @@ impl ProbeKind for PermutedLabels {
         &["classifier"]
     }
 
-    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
-        let reference = match needed(earlier, "classifier") {
-            Ok(solution) => solution,
-            Err(refusal) => return Ok(refusal),
-        };
+    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
+        let reference = needed(earlier, "classifier")?;
         let balanced = task.balanced(task.fit, "permuted/balance");
         let mut rows = [balanced.positive.as_slice(), balanced.negative.as_slice()].concat();
         rows.shuffle(&mut task.stream("permuted/labels"));
         let negative = rows.split_off(rows.len() / 2);
         let rows = Labelled { positive: rows, negative };
-        let model = logistic::fit(task.space, &rows, reference.lambda, None)?;
-        Ok(Outcome::Solved(model.solution(reference.lambda, &rows)))
+        let model = logistic::fit(task.space, &rows, reference.lambda)?;
+        Ok(model.solution(reference.lambda, &rows))
     }
 }
 
@@ -80,7 +73,7 @@ pub fn reference(task: &Task<'_>, lambda: f64, draw: usize) -> Result<Solution> 
         side.truncate((side.len() * 4).div_ceil(5));
         side.sort_unstable();
     }
-    let model = logistic::fit(task.space, &rows, lambda, None)?;
+    let model = logistic::fit(task.space, &rows, lambda)?;
     Ok(model.solution(lambda, &rows))
 }
 

@@ -1,5 +1,7 @@
 //! Settings of the probes: the `[probe]` table of a study.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::Variant;
@@ -12,12 +14,15 @@ use crate::error::{Error, Result};
 pub struct ProbeOptions {
     /// Kinds to fit, by name.
     pub kinds: Vec<String>,
-    /// Full, translation-invariant, or both.
+    /// Forms of the activations: `full`, `ti`, `ti_max`, `ti_lse`, `ti_lse R`.
     pub variants: Vec<Variant>,
-    /// Regularisation strengths to choose from on the validation split. The objective is the mean loss plus
+    /// Regularisation strengths to choose from. The objective is the mean loss plus
     /// `lambda / 2` times the squared norm of the weights on activations of unit mean square norm.
     pub lambda: Vec<f64>,
-    /// Folds for the out-of-fold scores that false positives are mined with.
+    /// What a lambda is chosen by.
+    #[serde(skip_serializing_if = "LambdaBy::is_default")]
+    pub lambda_by: LambdaBy,
+    /// Folds for the out-of-fold scores that false positives are mined with, and for `lambda_by = "folds"`.
     pub folds: usize,
     /// Fewest false positives an FP-CAV is fitted on.
     pub min_false_positives: usize,
@@ -29,6 +34,27 @@ pub struct ProbeOptions {
     pub references: usize,
     /// Random directions, and degraded twins of each FP-CAV.
     pub controls: usize,
+    /// A file of directions for the kind `imported`: `.safetensors` or `.npz`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<PathBuf>,
+}
+
+/// What a lambda is chosen by: the least loss, of each kind's own, on samples a fit has not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LambdaBy {
+    /// The validation split's samples.
+    #[default]
+    Validation,
+    /// The fit split's, each in its turn: `probe.folds` folds of whole blocks.
+    Folds,
+}
+
+impl LambdaBy {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for ProbeOptions {
@@ -43,6 +69,8 @@ impl Default for ProbeOptions {
             positions: 20_000,
             references: 5,
             controls: 3,
+            lambda_by: LambdaBy::default(),
+            imported: None,
         }
     }
 }
@@ -70,7 +98,7 @@ impl ProbeOptions {
             if ok { Ok(()) } else { Err(Error::key(key, "out of range", wanted)) }
         };
         positive("probe.kinds", !self.kinds.is_empty(), "name at least one kind")?;
-        positive("probe.variants", !self.variants.is_empty(), "\"full\", \"ti\" or both")?;
+        positive("probe.variants", !self.variants.is_empty(), "some of \"full\", \"ti\", \"ti_max\" and \"ti_lse\"")?;
         let lambda_ok = !self.lambda.is_empty() && self.lambda.iter().all(|l| l.is_finite() && *l > 0.0);
         positive("probe.lambda", lambda_ok, "a list of positive numbers, such as [1e-4, 1e-3, 1e-2]")?;
         positive("probe.folds", self.folds >= 2, "at least 2")?;
@@ -78,6 +106,40 @@ impl ProbeOptions {
         positive("probe.min_samples", self.min_samples >= 2, "at least 2")?;
         positive("probe.positions", self.positions >= 100, "at least 100")?;
         positive("probe.references", self.references % 2 == 1, "an odd number, so that a majority exists")?;
-        positive("probe.controls", self.controls >= 1, "at least 1")
+        positive("probe.controls", self.controls >= 1, "at least 1")?;
+        let imports = self.kinds.iter().any(|kind| kind == "imported");
+        if imports && self.imported.is_none() {
+            let hint = "name a .safetensors or .npz file of directions";
+            return Err(Error::key("probe.imported", "the kind `imported` has no file to read", hint));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<ProbeOptions, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn what_a_study_does_not_say_is_no_part_of_it() {
+        let text = toml::to_string(&ProbeOptions::default()).unwrap();
+        assert!(!text.contains("lambda_by") && !text.contains("imported"), "{text}");
+        assert!(toml::to_string(&read("lambda_by = \"folds\"").unwrap()).unwrap().contains("lambda_by = \"folds\""));
+    }
+
+    #[test]
+    fn values_are_checked() {
+        let options = read("variants = [\"ti_max\", \"ti_lse 4\"]").unwrap();
+        assert_eq!(options.variants, [Variant::Max, Variant::LogSumExp(4.0)]);
+        options.check().unwrap();
+        let message = read("variants = [\"ti_mx\"]").unwrap_err().to_string();
+        assert!(message.contains("`ti_mx`") && message.contains("`ti_max`"), "{message}");
+        let message = read("kinds = [\"imported\"]").unwrap().check().unwrap_err().to_string();
+        assert!(message.contains("probe.imported") && message.contains(".npz"), "{message}");
+        read("kinds = [\"imported\"]\nimported = \"directions.npz\"").unwrap().check().unwrap();
     }
 }

@@ -4,7 +4,6 @@
 use super::kind::{Earlier, ProbeKind};
 use super::lbfgs::dot;
 use super::task::{Labelled, Offset, Outcome, Solution, Task};
-use crate::error::Result;
 
 /// Difference of class means; the offset puts the threshold midway between the projected means (our choice: it is
 /// linear discriminant analysis with equal variances).
@@ -19,8 +18,8 @@ impl ProbeKind for Pattern {
         "covariance of activation and label: the difference of the class means"
     }
 
-    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Result<Outcome> {
-        Ok(Outcome::Solved(difference(task, task.fit)))
+    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
+        Ok(difference(task, task.fit))
     }
 }
 

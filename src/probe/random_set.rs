@@ -4,8 +4,7 @@ use rand::seq::SliceRandom;
 
 use super::kind::{Earlier, ProbeKind, needed};
 use super::logistic;
-use super::task::{Labelled, Outcome, Task};
-use crate::error::Result;
+use super::task::{Labelled, Outcome, Task, refused};
 
 /// The classifier between two halves of the negatives, as many as the classifier's own classes where there are enough.
 /// Its lambda is the classifier's: no validation sample has a label to choose one by.
@@ -24,17 +23,11 @@ impl ProbeKind for RandomSet {
         &["classifier"]
     }
 
-    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Result<Outcome> {
-        let reference = match needed(earlier, "classifier") {
-            Ok(solution) => solution,
-            Err(refusal) => return Ok(refusal),
-        };
-        let rows = match sets(task, reference.counts.0, "random_set/sets") {
-            Ok(rows) => rows,
-            Err(reason) => return Ok(Outcome::Refused(reason)),
-        };
-        let model = logistic::fit(task.space, &rows, reference.lambda, None)?;
-        Ok(Outcome::Solved(model.solution(reference.lambda, &rows)))
+    fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
+        let reference = needed(earlier, "classifier")?;
+        let rows = sets(task, reference.counts.0, "random_set/sets").or_else(refused)?;
+        let model = logistic::fit(task.space, &rows, reference.lambda)?;
+        Ok(model.solution(reference.lambda, &rows))
     }
 }
 
@@ -43,7 +36,7 @@ impl ProbeKind for RandomSet {
 ///
 /// # Errors
 /// Why there are none.
-pub fn sets(task: &Task<'_>, count: usize, name: &str) -> std::result::Result<Labelled, String> {
+pub fn sets(task: &Task<'_>, count: usize, name: &str) -> Result<Labelled, String> {
     let mut rows = task.fit.negative.clone();
     let (found, wanted) = (rows.len(), 2 * task.options.min_samples);
     if found < wanted {

@@ -6,7 +6,6 @@ use super::linear::{self, Linear};
 use super::normal::Normal;
 use super::task::{Outcome, Task};
 use super::weighted::Weighted;
-use crate::error::Result;
 
 /// Least squares on the classifier's own samples; lambda is chosen as the classifier's, by the squared error.
 pub struct Ridge;
@@ -20,11 +19,13 @@ impl ProbeKind for Ridge {
         "least squares on labels of +1 and -1 of balanced samples"
     }
 
-    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Result<Outcome> {
+    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
         let rows = task.balanced(task.fit, "balance");
-        let squares = LeastSquares::new(&linear::samples("least squares", task.space, &rows)?);
-        let fit = |lambda, _: Option<&_>| Ok(squares.solve(lambda));
-        linear::choose(task, &rows, fit, |margin| 0.5 * (1.0 - margin).powi(2)).map(Outcome::Solved)
+        let path = |rows: &_, lambdas: &[f64]| {
+            let squares = LeastSquares::new(&linear::samples("least squares", task.space, rows)?);
+            Ok(lambdas.iter().map(|lambda| squares.solve(*lambda)).collect())
+        };
+        linear::choose(task, &rows, path, |margin| 0.5 * (1.0 - margin).powi(2))
     }
 }
 

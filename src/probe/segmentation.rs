@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::kind::{Earlier, ProbeKind};
 use super::lbfgs;
-use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights};
+use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights, refused};
 use super::weighted::Weighted;
 use crate::error::Result;
 use crate::probe::Variant;
@@ -30,10 +30,14 @@ impl ProbeKind for Segmentation {
         "logistic regression of every position on the concept's mask"
     }
 
-    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Result<Outcome> {
+    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
+        let variant = task.space.variant;
+        if !variant.is_linear() {
+            return refused(format!("the image's score is no mean of its positions' in the variant `{variant}`"));
+        }
         let images = masked_images(task, task.fit)?;
         if !images.iter().any(|i| i.coverage.iter().any(|m| *m > 0.0)) {
-            return Ok(Outcome::Refused("no sample of the fit split has a mask of the concept".into()));
+            return refused("no sample of the fit split has a mask of the concept");
         }
         let scaling = Scaling::of(task, &images)?;
         let train = gather(task, &images, &scaling, "segmentation/fit")?;
@@ -42,11 +46,11 @@ impl ProbeKind for Segmentation {
         let counts = (task.fit.positive.len(), task.fit.negative.len());
         let mut solution = Solution::new(Vec::new(), Offset::Calibrated, counts);
         (solution.lambda, solution.gradient_norm) = (shared.lambda, shared.gradient_norm);
-        solution.weights = Weights::Activations(match task.space.variant {
-            Variant::TranslationInvariant => shared.v.iter().map(|v| v / scaling.scale).collect(),
+        solution.weights = Weights::Activations(match variant {
             Variant::Full => fit_positions(task, &images, &scaling, &shared)?,
+            _ => shared.v.iter().map(|v| v / scaling.scale).collect(),
         });
-        Ok(Outcome::Solved(solution))
+        Ok(solution)
     }
 }
 
@@ -94,7 +98,8 @@ impl Scaling {
         Ok(Self { mean: mean.iter().map(|m| *m as f32).collect(), scale })
     }
 
-    fn apply(&self, value: f32, channel: usize) -> f32 {
+    /// A channel's value, less the mean, in units of the scale.
+    pub(super) fn apply(&self, value: f32, channel: usize) -> f32 {
         (value - self.mean[channel]) / self.scale as f32
     }
 }

@@ -8,17 +8,16 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, ArrayView2, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
-use crate::activation::LayerSet;
+use crate::activation::{LayerSet, Variant};
 use crate::error::Result;
-use crate::probe::Variant;
+use crate::ops::product::Matrix;
 use crate::probe::cholesky::Cholesky;
+use crate::probe::gram::{BLOCK, Samples, centre, combine, gram, lower};
 use crate::probe::lbfgs::dot;
 
-/// Columns of a full map handled at once: 2,000 samples take 32 MB.
-const BLOCK: usize = 4096;
 /// A sample whose squared distance to the span of those before it is below this share of the mean square norm adds no
 /// coordinate: repeated tiles, and the last of centred samples, lie in that span up to rounding.
 const RANK_TOLERANCE: f64 = 1e-6;
@@ -30,8 +29,11 @@ pub struct Space {
     pub samples: Vec<usize>,
     /// Coordinates `[sample, coordinate]`.
     pub x: Array2<f64>,
-    /// Full or pooled activations.
+    /// The form of the activations.
     pub variant: Variant,
+    /// Squared distance of each row's sample from what its coordinates stand for: zero, but for samples outside the span
+    /// of the fitted ones.
+    pub residual: Vec<f64>,
     /// Mean activation of the fitted samples, in the layer's own units.
     mean: Array1<f64>,
     /// Root mean square norm of the fitted samples' centred activations: a coordinate times this is in the layer's units.
@@ -49,35 +51,38 @@ impl Space {
     /// # Errors
     /// When activations cannot be read.
     pub fn new(set: &LayerSet, variant: Variant, samples: &[usize], fitted: usize) -> Result<Self> {
-        match variant {
-            Variant::TranslationInvariant => {
-                Ok(Self::primal(&set.pooled(samples)?.mapv(f64::from), samples, fitted, variant))
-            }
-            Variant::Full if set.width() <= fitted => {
-                let x = set.column_block(samples, 0..set.width())?;
-                Ok(Self::primal(&x.mapv(f64::from), samples, fitted, variant))
-            }
-            Variant::Full => Self::dual(set, samples, fitted),
+        let width = variant.width(set.shape);
+        if width > fitted {
+            return Self::dual(set, variant, samples, fitted);
         }
+        let x = set.vectors(samples, variant, 0..width)?;
+        Ok(Self::primal(&x.mapv(f64::from), samples, fitted, variant))
     }
 
     pub(super) fn primal(x: &Array2<f64>, samples: &[usize], fitted: usize, variant: Variant) -> Self {
         let fit = x.slice(s![..fitted, ..]);
-        let mean = fit.mean_axis(ndarray::Axis(0)).unwrap_or_else(|| Array1::zeros(x.ncols()));
+        let mean = fit.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(x.ncols()));
         let mut x = x - &mean;
         let scale = mean_square_norm(x.slice(s![..fitted, ..])).sqrt().max(f64::MIN_POSITIVE);
         x /= scale;
-        Self { samples: samples.to_vec(), x, variant, mean, scale, spanning: None, bounds: Vec::new(), fitted }
+        let (samples, residual) = (samples.to_vec(), vec![0.0; x.nrows()]);
+        Self { samples, x, variant, residual, mean, scale, spanning: None, bounds: Vec::new(), fitted }
     }
 
-    fn dual(set: &LayerSet, samples: &[usize], fitted: usize) -> Result<Self> {
-        let (mut gram, mean) = gram(set, samples, fitted)?;
-        let trace = (0..fitted).map(|i| gram[[i, i]]).sum::<f64>() / fitted.max(1) as f64;
-        let scale = trace.sqrt().max(f64::MIN_POSITIVE);
-        gram /= scale * scale;
-        cholesky_rows(&mut gram);
-        let (samples, variant, spanning) = (samples.to_vec(), Variant::Full, Some(fitted));
-        Ok(Self { samples, x: gram, variant, mean, scale, spanning, bounds: Vec::new(), fitted })
+    fn dual(set: &LayerSet, variant: Variant, samples: &[usize], fitted: usize) -> Result<Self> {
+        let (rows, others) = samples.split_at(fitted);
+        let gram = gram(Samples { set, rows }, Samples { set, rows: others }, variant)?;
+        let mean_square = gram.squares[..fitted].iter().sum::<f64>() / fitted.max(1) as f64;
+        let scale = mean_square.sqrt().max(f64::MIN_POSITIVE);
+        let mut x = gram.products / (scale * scale);
+        cholesky_rows(&mut x);
+        let outside = |(row, square): (usize, f64)| {
+            let x = x.row(row);
+            if row < fitted { 0.0 } else { (square / (scale * scale) - x.dot(&x)).max(0.0) }
+        };
+        let residual = gram.squares.into_iter().enumerate().map(outside).collect();
+        let (samples, mean, spanning) = (samples.to_vec(), gram.mean, Some(fitted));
+        Ok(Self { samples, x, variant, residual, mean, scale, spanning, bounds: Vec::new(), fitted })
     }
 
     /// Keeps the bounds of the Hessian at these ridges.
@@ -100,14 +105,10 @@ impl Space {
         Arc::new(Cholesky::ridged(curvature, self.dimension(), self.dimension(), lambda))
     }
 
-    /// `x^T x / 4n`, in strips of rows that do not depend on the number of threads.
+    /// `x^T x / 4n`, its lower triangle.
     fn curvature(&self) -> Vec<f64> {
         let x = self.x.slice(s![..self.fitted, ..]).mapv(|v| v / (2.0 * (self.fitted.max(1) as f64).sqrt()));
-        let mut out = Array2::zeros((x.ncols(), x.ncols()));
-        let strips: Vec<_> =
-            out.axis_chunks_iter_mut(ndarray::Axis(0), 256).zip(x.axis_chunks_iter(ndarray::Axis(1), 256)).collect();
-        strips.into_par_iter().for_each(|(mut out, left)| out.assign(&left.t().dot(&x)));
-        out.into_raw_vec_and_offset().0
+        lower(&Matrix::new(x.as_slice().unwrap_or_default(), x.nrows(), x.ncols()).transposed())
     }
 
     /// Dimension of the coordinates.
@@ -128,10 +129,14 @@ impl Space {
     pub fn directions(&self, set: &LayerSet, weights: &[Vec<f64>]) -> Result<Vec<(Vec<f64>, f64)>> {
         let rows: Vec<Vec<f64>> = match self.spanning {
             None => weights.iter().map(|w| w.iter().map(|v| v / self.scale).collect()).collect(),
-            Some(fitted) => self.combine(set, weights, fitted)?,
+            Some(fitted) => self.combination(set, weights, fitted)?,
         };
         let mean = self.mean.as_slice().unwrap_or_default();
-        Ok(rows.into_iter().map(|w| (w.clone(), -dot(&w, mean))).collect())
+        let with_offset = |w: Vec<f64>| {
+            let offset = -dot(&w, mean);
+            (w, offset)
+        };
+        Ok(rows.into_iter().map(with_offset).collect())
     }
 
     /// Gradients in coordinates: the inner product of a row with weights in coordinates is that of the gradient, a map of the
@@ -143,18 +148,17 @@ impl Space {
     pub fn gradients(&self, set: &LayerSet, gradients: &LayerSet) -> Result<Array2<f64>> {
         let all: Vec<usize> = (0..gradients.len()).collect();
         let Some(fitted) = self.spanning else {
-            let rows = match self.variant {
-                Variant::TranslationInvariant => gradients.pooled(&all)?,
-                Variant::Full => gradients.column_block(&all, 0..gradients.width())?,
-            };
+            let width = self.variant.width(gradients.shape);
+            let rows = gradients.vectors(&all, self.variant, 0..width)?;
             return Ok(rows.mapv(|g| f64::from(g) / self.scale));
         };
         let mut products = Array2::<f64>::zeros((all.len(), fitted));
-        for first in (0..set.width()).step_by(BLOCK) {
-            let range = first..(first + BLOCK).min(set.width());
-            let mut z = set.column_block(&self.samples[..fitted], range.clone())?;
-            centre(&mut z, &self.mean.slice(s![range.clone()]).to_owned());
-            let part = gradients.column_block(&all, range)?.dot(&z.t());
+        let width = self.variant.width(set.shape);
+        for first in (0..width).step_by(BLOCK) {
+            let range = first..(first + BLOCK).min(width);
+            let mut z = set.vectors(&self.samples[..fitted], self.variant, range.clone())?;
+            centre(&mut z, self.mean.slice(s![range.clone()]));
+            let part = gradients.vectors(&all, self.variant, range)?.dot(&z.t());
             products.zip_mut_with(&part, |sum, p| *sum += f64::from(*p));
         }
         let rows: Vec<&[f64]> = (0..fitted).filter_map(|i| self.x.row(i).to_slice()).collect();
@@ -169,7 +173,7 @@ impl Space {
     }
 
     /// w = sum over samples of a_i (z_i - mean) with a = L^-T of the weights, summed block of columns by block.
-    fn combine(&self, set: &LayerSet, weights: &[Vec<f64>], fitted: usize) -> Result<Vec<Vec<f64>>> {
+    fn combination(&self, set: &LayerSet, weights: &[Vec<f64>], fitted: usize) -> Result<Vec<Vec<f64>>> {
         let mut a = Array2::<f32>::zeros((weights.len(), fitted));
         for (mut out, w) in a.outer_iter_mut().zip(weights) {
             let coefficients = self.solve_transposed(w, fitted);
@@ -179,12 +183,13 @@ impl Space {
             out.iter_mut().zip(coefficients).for_each(|(o, c)| *o = ((c - shift) / (self.scale * self.scale)) as f32);
         }
         let samples = &self.samples[..fitted];
-        let mut out = vec![vec![0.0; set.width()]; weights.len()];
-        for first in (0..set.width()).step_by(BLOCK) {
-            let range = first..(first + BLOCK).min(set.width());
-            let mut z = set.column_block(samples, range.clone())?;
-            centre(&mut z, &self.mean.slice(s![range.clone()]).to_owned());
-            let part = a.dot(&z);
+        let width = self.variant.width(set.shape);
+        let mut out = vec![vec![0.0; width]; weights.len()];
+        for first in (0..width).step_by(BLOCK) {
+            let range = first..(first + BLOCK).min(width);
+            let mut z = set.vectors(samples, self.variant, range.clone())?;
+            centre(&mut z, self.mean.slice(s![range.clone()]));
+            let part = combine(&a, &z);
             for (out, part) in out.iter_mut().zip(part.outer_iter()) {
                 out[range.clone()].iter_mut().zip(part).for_each(|(o, p)| *o = f64::from(*p));
             }
@@ -211,52 +216,11 @@ fn mean_square_norm(x: ArrayView2<'_, f64>) -> f64 {
     x.iter().map(|v| v * v).sum::<f64>() / x.nrows().max(1) as f64
 }
 
-fn centre(z: &mut Array2<f32>, mean: &Array1<f64>) {
-    for mut row in z.outer_iter_mut() {
-        row.iter_mut().zip(mean).for_each(|(z, m)| *z = (f64::from(*z) - m) as f32);
-    }
-}
-
-/// Inner products of the centred samples with the fitted ones, `[sample, fitted]`, and the fitted samples' mean.
-/// Products of a block are in f32, sums over blocks in f64.
-fn gram(set: &LayerSet, samples: &[usize], fitted: usize) -> Result<(Array2<f64>, Array1<f64>)> {
-    let mut gram = Array2::<f64>::zeros((samples.len(), fitted));
-    let mut mean = Array1::<f64>::zeros(set.width());
-    for first in (0..set.width()).step_by(BLOCK) {
-        let range = first..(first + BLOCK).min(set.width());
-        let mut z = set.column_block(samples, range.clone())?;
-        let block_mean = column_mean(z.slice(s![..fitted, ..]));
-        centre(&mut z, &block_mean);
-        mean.slice_mut(s![range]).assign(&block_mean);
-        let product = multiply_transposed(&z, fitted);
-        gram.zip_mut_with(&product, |g, p| *g += f64::from(*p));
-    }
-    Ok((gram, mean))
-}
-
-fn column_mean(z: ArrayView2<'_, f32>) -> Array1<f64> {
-    let mut mean = Array1::zeros(z.ncols());
-    for row in z.outer_iter() {
-        mean.zip_mut_with(&row, |m: &mut f64, v| *m += f64::from(*v));
-    }
-    mean / z.nrows().max(1) as f64
-}
-
-/// `z z[..fitted]^T`, in strips of rows that do not depend on the number of threads.
-fn multiply_transposed(z: &Array2<f32>, fitted: usize) -> Array2<f32> {
-    let right = z.slice(s![..fitted, ..]);
-    let mut out = Array2::zeros((z.nrows(), fitted));
-    let strips: Vec<_> =
-        out.axis_chunks_iter_mut(ndarray::Axis(0), 256).zip(z.axis_chunks_iter(ndarray::Axis(0), 256)).collect();
-    strips.into_par_iter().for_each(|(mut out, left)| out.assign(&left.dot(&right.t())));
-    out
-}
-
 /// Replaces `[sample, fitted]` inner products by coordinates in place: the fitted rows become the lower Cholesky factor,
 /// the others their projections onto the span (Golub & Van Loan, Matrix Computations, 4.2).
 fn cholesky_rows(gram: &mut Array2<f64>) {
     let fitted = gram.ncols();
-    let (mut top, mut rest) = gram.view_mut().split_at(ndarray::Axis(0), fitted);
+    let (mut top, mut rest) = gram.view_mut().split_at(Axis(0), fitted);
     let mut factor: Vec<Vec<f64>> = Vec::with_capacity(fitted);
     for (i, mut row) in top.outer_iter_mut().enumerate() {
         let mut out = forward_substitute(row.as_slice().unwrap_or_default(), &factor);
@@ -286,6 +250,7 @@ fn forward_substitute(k: &[f64], factor: &[impl AsRef<[f64]>]) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::activation::test_set;
+    use crate::probe::{Labelled, logistic};
 
     /// Inner products of the rows are those of the centred activations, and directions score as coordinates do.
     fn check(variant: Variant, shape: [usize; 3], n: usize, fitted: usize) {
@@ -295,12 +260,7 @@ mod tests {
         let weights: Vec<f64> = (0..space.dimension()).map(|i| ((i * 7 % 11) as f64 - 5.0) / 5.0).collect();
         let (direction, offset) = space.directions(&set, std::slice::from_ref(&weights)).unwrap().remove(0);
         for (row, sample) in samples.iter().enumerate() {
-            let z: Vec<f64> = match variant {
-                Variant::Full => set.map(*sample).unwrap().iter().map(|v| f64::from(*v)).collect(),
-                Variant::TranslationInvariant => {
-                    set.pooled(&[*sample]).unwrap().iter().map(|v| f64::from(*v)).collect()
-                }
-            };
+            let z: Vec<f64> = set.vector(*sample, variant).unwrap().into_iter().map(f64::from).collect();
             let wanted = dot(&direction, &z) + offset;
             let got = space.score(row, &weights, 0.0);
             assert!((wanted - got).abs() < 2e-4 * (1.0 + wanted.abs()), "{variant:?} row {row}: {wanted} {got}");
@@ -309,10 +269,7 @@ mod tests {
         // Any maps will do as gradients.
         let gradients = space.gradients(&set, &set).unwrap();
         for sample in 0..n {
-            let g: Vec<f64> = match variant {
-                Variant::Full => set.map(sample).unwrap().iter().map(|v| f64::from(*v)).collect(),
-                Variant::TranslationInvariant => set.pooled(&[sample]).unwrap().iter().map(|v| f64::from(*v)).collect(),
-            };
+            let g: Vec<f64> = set.vector(sample, variant).unwrap().into_iter().map(f64::from).collect();
             let (wanted, got) = (dot(&direction, &g), dot(&gradients.row(sample).to_vec(), &weights));
             assert!(
                 (wanted - got).abs() < 2e-4 * (1.0 + wanted.abs()),
@@ -323,9 +280,48 @@ mod tests {
 
     #[test]
     fn coordinates_and_directions_agree() {
-        check(Variant::TranslationInvariant, [5, 3, 3], 20, 15);
+        for variant in [Variant::TranslationInvariant, Variant::Max, Variant::LogSumExp(2.0)] {
+            check(variant, [5, 3, 3], 20, 15);
+            check(variant, [25, 3, 3], 20, 15);
+        }
         check(Variant::Full, [2, 2, 2], 30, 20);
         check(Variant::Full, [7, 4, 4], 30, 20);
+    }
+
+    #[test]
+    fn dual_and_primal_logistic_regressions_agree() {
+        let (_dir, set) = test_set(50, [20, 1, 1]);
+        let samples: Vec<usize> = (0..50).collect();
+        let x = set.vectors(&samples, Variant::Full, 0..20).unwrap().mapv(f64::from);
+        let (positive, negative) = samples.iter().partition(|i| x[[**i, 0]] + x[[**i, 1]] > 1.0);
+        let rows = Labelled { positive, negative };
+        let spaces =
+            [Space::dual(&set, Variant::Full, &samples, 50).unwrap(), Space::primal(&x, &samples, 50, Variant::Full)];
+        for lambda in [1e-1, 1e-3] {
+            let [dual, primal] = [0, 1].map(|k: usize| {
+                let fit = logistic::fit(&spaces[k], &rows, lambda).unwrap();
+                let (weights, offset) = spaces[k].directions(&set, &[fit.weights]).unwrap().remove(0);
+                (weights, offset + fit.bias)
+            });
+            let length = dot(&primal.0, &primal.0).sqrt();
+            let off = dual.0.iter().zip(&primal.0).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(off < 1e-5 * length, "{lambda}: weights off by {off}, their length is {length}");
+            assert!((dual.1 - primal.1).abs() < 1e-5 * length, "{lambda}: offsets {} and {}", dual.1, primal.1);
+        }
+    }
+
+    #[test]
+    fn distances_are_kept_outside_the_span_too() {
+        let (_dir, set) = test_set(20, [7, 4, 4]);
+        let samples: Vec<usize> = (0..20).collect();
+        let space = Space::new(&set, Variant::Full, &samples, 12).unwrap();
+        let z = |sample: usize| set.map(sample).unwrap();
+        for (row, fitted) in [(3, 5), (15, 5), (19, 0)] {
+            let wanted: f64 = z(row).iter().zip(z(fitted)).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+            let inside: f64 = (&space.x.row(row) - &space.x.row(fitted)).mapv(|v| v * v).sum();
+            let got = (inside + space.residual[row]) * space.scale * space.scale;
+            assert!((got - wanted).abs() < 1e-4 * wanted, "{row} {fitted}: {got} {wanted}");
+        }
     }
 
     #[test]

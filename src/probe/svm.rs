@@ -4,7 +4,6 @@
 use super::kind::{Earlier, ProbeKind};
 use super::linear;
 use super::task::{Outcome, Task};
-use crate::error::Result;
 
 /// A support vector machine on the classifier's own samples; lambda is chosen as the classifier's, by the squared hinge.
 pub struct Svm;
@@ -18,11 +17,10 @@ impl ProbeKind for Svm {
         "linear support vector machine (squared hinge) on balanced samples"
     }
 
-    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Result<Outcome> {
+    fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
         let rows = task.balanced(task.fit, "balance");
-        let name = "support vector machine";
-        let fit = |lambda, last: Option<&_>| linear::minimise(name, task.space, &rows, lambda, last, loss);
-        linear::choose(task, &rows, fit, |margin| loss(margin, 1.0).0).map(Outcome::Solved)
+        let path = |rows: &_, lambdas: &[f64]| linear::path("support vector machine", task.space, rows, lambdas, loss);
+        linear::choose(task, &rows, path, |margin| loss(margin, 1.0).0)
     }
 }
 

@@ -3,10 +3,11 @@
 use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 
+use super::kernel::Kernel;
 use super::options::ProbeOptions;
 use super::space::Space;
 use crate::activation::LayerSet;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::seed::Seed;
 
 /// Rows of a [`Space`] with a known label.
@@ -45,23 +46,37 @@ pub struct Task<'a> {
 impl Task<'_> {
     /// The random stream `name` of this concept, layer and variant.
     pub fn stream(&self, name: &str) -> rand_chacha::ChaCha8Rng {
-        let variant = self.space.variant.name();
+        let variant = self.space.variant;
         self.seed.stream(&format!("probe/{}/{}/{variant}/{name}", self.set.layer, self.concept))
     }
 
-    /// The weights of solutions on the activations, and what their coordinates' mean adds to their offsets.
+    /// The weights of solutions on the activations, and what their coordinates' mean adds to their offsets; none of a
+    /// kernel.
     ///
     /// # Errors
     /// When activations cannot be read.
     pub fn on_activations(&self, solutions: &[&Solution]) -> Result<Vec<(Vec<f64>, f64)>> {
-        let coordinates: Vec<Vec<f64>> =
-            solutions.iter().filter_map(|s| s.coordinates().map(<[f64]>::to_vec)).collect();
-        let mut made = self.space.directions(self.set, &coordinates)?.into_iter();
-        let weights = solutions.iter().map(|s| match &s.weights {
-            Weights::Activations(w) => (w.clone(), 0.0),
-            Weights::Coordinates(_) => made.next().unwrap_or_default(),
-        });
-        Ok(weights.collect())
+        on_activations(self.space, self.set, solutions)
+    }
+
+    /// The rows in `probe.folds` folds drawn from the stream `name`: for each fold the rows outside it, and those in it.
+    /// Folds keep blocks whole; one without which a class is empty is left out.
+    pub fn folds(&self, rows: &Labelled, name: &str) -> Vec<(Labelled, Labelled)> {
+        let mut blocks: Vec<usize> = rows.positive.iter().chain(&rows.negative).map(|r| self.blocks[*r]).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        blocks.shuffle(&mut self.stream(name));
+        let fold: BTreeMap<usize, usize> =
+            blocks.iter().enumerate().map(|(i, b)| (*b, i % self.options.folds)).collect();
+        let part = |rows: &[usize], k: usize| -> (Vec<usize>, Vec<usize>) {
+            rows.iter().partition(|r| fold.get(&self.blocks[**r]) != Some(&k))
+        };
+        let split = |k| {
+            let ((positive, out), (negative, without)) = (part(&rows.positive, k), part(&rows.negative, k));
+            (Labelled { positive, negative }, Labelled { positive: out, negative: without })
+        };
+        let whole = |(rest, _): &(Labelled, Labelled)| !rest.positive.is_empty() && !rest.negative.is_empty();
+        (0..self.options.folds).map(split).filter(whole).collect()
     }
 
     /// As many positives as negatives, drawn from the stream `name`: the larger side is subsampled, and negatives keep
@@ -102,6 +117,21 @@ impl Task<'_> {
     }
 }
 
+/// See [`Task::on_activations`].
+///
+/// # Errors
+/// When activations cannot be read.
+pub fn on_activations(space: &Space, set: &LayerSet, solutions: &[&Solution]) -> Result<Vec<(Vec<f64>, f64)>> {
+    let coordinates: Vec<Vec<f64>> = solutions.iter().filter_map(|s| s.coordinates().map(<[f64]>::to_vec)).collect();
+    let mut made = space.directions(set, &coordinates)?.into_iter();
+    let weights = solutions.iter().map(|s| match &s.weights {
+        Weights::Activations(w) => (w.clone(), 0.0),
+        Weights::Coordinates(_) => made.next().unwrap_or_default(),
+        Weights::Kernel(_) => (Vec::new(), 0.0),
+    });
+    Ok(weights.collect())
+}
+
 /// Weights of a solved probe.
 #[derive(Debug, Clone)]
 pub enum Weights {
@@ -109,6 +139,8 @@ pub enum Weights {
     Coordinates(Vec<f64>),
     /// On the activations themselves, `[channel, height, width]` or `[channel]`.
     Activations(Vec<f64>),
+    /// None: the score is no linear function of the activations.
+    Kernel(Kernel),
 }
 
 /// Where the offset of a probe comes from.
@@ -154,16 +186,33 @@ impl Solution {
     pub fn coordinates(&self) -> Option<&[f64]> {
         match &self.weights {
             Weights::Coordinates(w) => Some(w),
-            Weights::Activations(_) => None,
+            Weights::Activations(_) | Weights::Kernel(_) => None,
         }
     }
 }
 
 /// What came of a fit.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    /// A direction.
-    Solved(Solution),
-    /// None, and why: "38 false positives, 50 wanted".
+pub type Outcome = std::result::Result<Solution, Unsolved>;
+
+/// Why there is no solution.
+#[derive(Debug)]
+pub enum Unsolved {
+    /// The data do not allow it, and why: "38 false positives, 50 wanted". The study goes on without it.
     Refused(String),
+    /// Something is broken. The study stops.
+    Failed(Error),
+}
+
+impl From<Error> for Unsolved {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A refusal with its reason.
+///
+/// # Errors
+/// Always.
+pub fn refused<T>(reason: impl Into<String>) -> std::result::Result<T, Unsolved> {
+    Err(Unsolved::Refused(reason.into()))
 }

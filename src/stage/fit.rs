@@ -11,13 +11,16 @@ use crate::dataset::split::Part;
 use crate::error::{Error, Result};
 use crate::probe::cav::Fit;
 use crate::probe::kind::Earlier;
-use crate::probe::task::{Offset, Weights};
-use crate::probe::{Cav, KINDS, Labelled, Outcome, Solution, Space, Task, Variant, lbfgs, logistic, null};
+use crate::probe::task::{Offset, Weights, on_activations};
+use crate::probe::{Cav, KINDS, Labelled, Solution, Space, Task, Unsolved, Variant, lbfgs, logistic, null};
 use crate::store::artifact::Artifact;
 use crate::store::digest::{Digest, DigestBuilder};
 
 /// Kinds that are always fitted: the nulls that figures are held against.
 const NULLS: [&str; 2] = ["random", "permuted"];
+
+/// Values of directions on activations that are made at once, in f64: 256 MB.
+const VALUES: usize = 32 << 20;
 
 /// Fits what the store lacks.
 ///
@@ -54,7 +57,11 @@ pub fn run(context: &Context) -> Result<()> {
 /// When a value has no JSON form.
 pub fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
     let activations = context.extraction().keys(&items::plain(context), layer)?;
-    Ok(DigestBuilder::new("probe v3")
+    let mut digest = DigestBuilder::new("probe v4");
+    if let Some(path) = &context.study.probe.imported {
+        digest = digest.field("imported", Digest::of_file(path)?.as_str());
+    }
+    Ok(digest
         .json("activations", &activations)?
         .field("samples", context.samples_digest()?.as_str())
         .json("options", &context.study.probe)?
@@ -210,9 +217,10 @@ fn solve(
         if !options.kinds.iter().any(|k| k == kind.name()) && !NULLS.contains(&kind.name()) {
             continue;
         }
-        match kind.fit(&task, &earlier)? {
-            Outcome::Solved(solution) => drop(earlier.insert(kind.name().to_owned(), solution)),
-            Outcome::Refused(reason) => refuse(kind.name(), reason),
+        match kind.fit(&task, &earlier) {
+            Ok(solution) => drop(earlier.insert(kind.name().to_owned(), solution)),
+            Err(Unsolved::Refused(reason)) => refuse(kind.name(), reason),
+            Err(Unsolved::Failed(error)) => return Err(error),
         }
     }
     if let Some(classifier) = earlier.get("classifier") {
@@ -260,19 +268,15 @@ fn too_few(fit: &Labelled, val: &Labelled, test: &Labelled, least: usize) -> Opt
 
 /// Unit directions on the activations, with offsets and thresholds from the validation split.
 fn materialise(context: &Context, rows: &Rows, set: &LayerSet, space: &Space, drafts: &[Draft]) -> Result<Vec<Cav>> {
-    let coordinates: Vec<Vec<f64>> =
-        drafts.iter().filter_map(|d| d.solution.coordinates().map(<[f64]>::to_vec)).collect();
-    let mut made = space.directions(set, &coordinates)?.into_iter();
+    let at_once = (VALUES / space.variant.width(set.shape).max(1)).max(1);
     let mut cavs = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        let (weights, offset) = match &draft.solution.weights {
-            Weights::Activations(w) => (w.clone(), 0.0),
-            Weights::Coordinates(_) => made.next().unwrap_or_default(),
-        };
-        cavs.push(unit(context, set, space.variant, draft, &weights, offset));
+    for drafts in drafts.chunks(at_once) {
+        let solutions: Vec<&Solution> = drafts.iter().map(|draft| &draft.solution).collect();
+        let made = on_activations(space, set, &solutions)?;
+        cavs.extend(drafts.iter().zip(made).map(|(draft, made)| unit(context, set, space.variant, draft, &made)));
     }
     let val: Vec<usize> = rows.samples[rows.fitted..].to_vec();
-    let scores = crate::probe::scores(set, &val, &cavs.iter().collect::<Vec<_>>())?;
+    let scores = crate::probe::scores(set, &val, set, &cavs.iter().collect::<Vec<_>>())?;
     for (k, (cav, draft)) in cavs.iter_mut().zip(drafts).enumerate() {
         let labelled = rows.labelled(context, draft.concept, rows.fitted..rows.samples.len());
         let pick = |rows_of: &[usize]| rows_of.iter().map(|r| scores[[r - rows.fitted, k]]).collect::<Vec<f64>>();
@@ -286,9 +290,19 @@ fn materialise(context: &Context, rows: &Rows, set: &LayerSet, space: &Space, dr
     Ok(cavs)
 }
 
-fn unit(context: &Context, set: &LayerSet, variant: Variant, draft: &Draft, weights: &[f64], offset: f64) -> Cav {
-    let norm = lbfgs::norm(weights);
+fn unit(
+    context: &Context,
+    set: &LayerSet,
+    variant: Variant,
+    draft: &Draft,
+    (weights, offset): &(Vec<f64>, f64),
+) -> Cav {
     let solution = &draft.solution;
+    let kernel = match &solution.weights {
+        Weights::Kernel(kernel) => Some(kernel.clone()),
+        _ => None,
+    };
+    let norm = if kernel.is_some() { 1.0 } else { lbfgs::norm(weights) };
     let native = match solution.offset {
         Offset::Native(bias) => (bias + offset) / norm,
         Offset::Calibrated => 0.0,
@@ -300,6 +314,7 @@ fn unit(context: &Context, set: &LayerSet, variant: Variant, draft: &Draft, weig
         variant,
         shape: set.shape,
         direction: weights.iter().map(|w| (w / norm) as f32).collect(),
+        kernel,
         norm,
         bias: native,
         threshold: 0.0,

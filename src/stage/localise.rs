@@ -1,4 +1,4 @@
-//! The third stage: attribution maps of every test and validation sample under every probe of its concepts.
+//! The third stage: attribution maps of every test and validation sample under every linear probe of its concepts.
 
 use rayon::prelude::*;
 use safetensors::SafeTensors;
@@ -31,8 +31,15 @@ pub fn run(context: &Context) -> Result<()> {
         if missing {
             let (_, fitted) = fit::get(context, layer, variant)?;
             let set = context.extraction().open(&context.store, &items::plain(context), layer)?;
+            let linear: Vec<&Cav> = fitted.cavs.iter().filter(|cav| cav.is_linear()).collect();
+            if linear.len() < fitted.cavs.len() {
+                let (count, name) = (fitted.cavs.len() - linear.len(), &context.layers[layer].name);
+                tracing::info!(
+                    "{count} probes of `{name}` in `{variant}` have no maps: their scores are no sums over positions"
+                );
+            }
             let baseline = baseline(context, &set)?;
-            let compute = |(part, file)| Ok((file, compute(context, &set, &fitted.cavs, baseline.as_deref(), part)?));
+            let compute = |(part, file)| Ok((file, compute(context, &set, &linear, baseline.as_deref(), part)?));
             let files = FILES.into_iter().map(compute).collect::<Result<Vec<_>>>()?;
             let parameters = serde_json::json!({
                 "layer": context.layers[layer].name, "variant": variant, "localise": context.study.localise,
@@ -102,15 +109,18 @@ pub fn maps(set: &LayerSet, sample: usize, cavs: &[&Cav], baseline: Option<&[f32
 }
 
 /// One tensor `[sample, height, width]` a direction.
-fn compute(context: &Context, set: &LayerSet, cavs: &[Cav], baseline: Option<&[f32]>, part: Part) -> Result<Vec<u8>> {
+fn compute(context: &Context, set: &LayerSet, cavs: &[&Cav], baseline: Option<&[f32]>, part: Part) -> Result<Vec<u8>> {
     let known: Vec<Vec<usize>> = (0..context.concepts().len()).map(|c| known(context, c, part)).collect();
-    let concept_of = |cav: &Cav| context.concepts().iter().position(|c| *c == cav.concept).unwrap_or(0);
+    let concept_of = |cav: &&Cav| context.concepts().iter().position(|c| *c == cav.concept).unwrap_or(0);
     let concepts: Vec<usize> = cavs.iter().map(concept_of).collect();
     let size = set.positions();
     let maps = context.part(part).into_par_iter().map(|sample| {
         let wanted: Vec<usize> =
             (0..cavs.len()).filter(|k| known[concepts[*k]].binary_search(&sample).is_ok()).collect();
-        let chosen: Vec<&Cav> = wanted.iter().map(|k| &cavs[*k]).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let chosen: Vec<&Cav> = wanted.iter().map(|k| cavs[*k]).collect();
         Ok(wanted.into_iter().zip(maps(set, sample, &chosen, baseline)?).collect::<Vec<_>>())
     });
     let mut bytes: Vec<Vec<u8>> = cavs.iter().map(|_| Vec::new()).collect();

@@ -45,7 +45,7 @@ pub struct Rendered {
     pub concept: String,
     /// The probe's kind.
     pub probe: String,
-    /// Full or translation-invariant.
+    /// The form of the activations it is a direction of.
     pub variant: Variant,
     /// What the direction is.
     pub role: Role,
@@ -158,7 +158,7 @@ fn jobs(layer: usize, cavs: &[Cav], options: &MaximiseOptions) -> Vec<(Rendered,
         };
         (rendered, cav.direction.iter().map(|v| sign * v).collect())
     };
-    for cav in cavs {
+    for cav in cavs.iter().filter(|cav| cav.kernel.is_none()) {
         if cav.probe == "random" {
             random = random.or(Some(cav));
         }

@@ -32,12 +32,13 @@ pub fn draw(context: &Context, fitted: &[(usize, Variant, Fitted)]) -> Result<Ve
         let set = context.extraction().open(&context.store, &super::items::plain(context), *layer)?;
         for number in 0..context.concepts().len() {
             let name = &context.concepts()[number];
-            let cavs: Vec<&Cav> = fitted.cavs.iter().filter(|c| c.concept == *name && c.probe != "permuted").collect();
+            let cavs: Vec<&Cav> =
+                fitted.cavs.iter().filter(|c| c.concept == *name && c.probe != "permuted" && c.is_linear()).collect();
             let samples = localise::samples(context, number);
             if cavs.is_empty() || samples.is_empty() {
                 continue;
             }
-            let scores = scores(&set, &samples, &cavs)?;
+            let scores = scores(&set, &samples, &set, &cavs)?;
             let leading = cavs.iter().position(|c| c.probe == "classifier").unwrap_or(0);
             let column: Vec<f64> = scores.column(leading).to_vec();
             let chosen = choose(context, number, &samples, &column);
@@ -120,7 +121,7 @@ fn overlay(
         layer: cav.layer.clone(),
         concept: cav.concept.clone(),
         probe: cav.probe.clone(),
-        variant: cav.variant.name().to_owned(),
+        variant: cav.variant.name(),
         outcome: outcome.to_owned(),
         sample: name.clone(),
         score,

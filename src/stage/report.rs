@@ -80,7 +80,7 @@ fn write_tables(context: &Context, gathered: &Gathered) -> Result<()> {
     write("comparisons.parquet", &report::comparisons_parquet(&gathered.comparisons)?)?;
     write("correlations.csv", &report::correlations_csv(&gathered.correlations)?)?;
     write("samples.parquet", &report::samples_parquet(&gathered.samples)?)?;
-    let named: Vec<(String, &Cav)> = gathered.cavs().map(|c| (name(c), c)).collect();
+    let named: Vec<(String, &Cav)> = gathered.cavs().filter(|c| c.kernel.is_none()).map(|c| (name(c), c)).collect();
     write("cavs.safetensors", &fitted::tensors(&named, Some(provenance(context, &named)?))?)?;
     write("manifest.json", &to_json(&manifest(context)?)?)
 }
@@ -209,7 +209,7 @@ fn refusals(context: &Context, gathered: &Gathered) -> Vec<Refusal> {
     let all = gathered.fitted.iter().flat_map(|(layer, variant, fitted)| {
         fitted.refused.iter().map(|r| Refusal {
             layer: context.layers[*layer].name.clone(),
-            variant: variant.name().to_owned(),
+            variant: variant.name(),
             concept: r.concept.clone(),
             probe: r.probe.clone(),
             reason: r.reason.clone(),
@@ -231,7 +231,7 @@ fn figure(context: &Context, gathered: &Gathered, r: &maximise::Rendered, png: V
         layer,
         concept: r.concept.clone(),
         probe: r.probe.clone(),
-        variant: r.variant.name().to_owned(),
+        variant: r.variant.name(),
         role: r.role.name().to_owned(),
         seed: r.seed,
         score: r.score,
@@ -255,7 +255,8 @@ fn cosines(context: &Context, gathered: &Gathered) -> Vec<CosineMatrix> {
     let mut out = Vec::new();
     for (layer, variant, fitted) in &gathered.fitted {
         for concept in context.concepts() {
-            let cavs: Vec<&Cav> = fitted.cavs.iter().filter(|c| c.concept == *concept).collect();
+            let directed = |c: &&Cav| c.concept == *concept && c.kernel.is_none();
+            let cavs: Vec<&Cav> = fitted.cavs.iter().filter(directed).collect();
             let row = |a: &Cav| cavs.iter().map(|b| cosine(&a.direction, &b.direction)).collect();
             if cavs.is_empty() {
                 continue;
@@ -263,7 +264,7 @@ fn cosines(context: &Context, gathered: &Gathered) -> Vec<CosineMatrix> {
             out.push(CosineMatrix {
                 layer: context.layers[*layer].name.clone(),
                 concept: concept.clone(),
-                variant: variant.name().to_owned(),
+                variant: variant.name(),
                 names: cavs.iter().map(|c| c.probe.clone()).collect(),
                 values: cavs.iter().map(|c| row(c)).collect(),
             });

@@ -186,6 +186,7 @@ impl Study {
             ("model.head", model.head.as_deref()),
             ("model.labels", model.labels.as_deref()),
             ("dataset.root", self.dataset.root.as_deref()),
+            ("probe.imported", self.probe.imported.as_deref()),
         ];
         let paths = named.into_iter().filter_map(|(key, path)| Some((key, path?)));
         paths.filter(|(_, path)| !hub::is_address(path) && !path.exists()).collect()

@@ -14,16 +14,16 @@ const ELEMENTS: &str = "arrays may be of float32, float64, int8, int16, int32, i
 
 /// An array.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Array {
+pub(crate) struct Array {
     /// Its shape.
-    pub(super) shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     /// Its elements, the last index running fastest.
-    pub(super) values: Values,
+    pub(crate) values: Values,
 }
 
 /// The elements of an array.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Values {
+pub(crate) enum Values {
     /// Flags, or bytes without a sign.
     Bytes(Vec<u8>),
     /// Integers with a sign.
@@ -36,7 +36,7 @@ pub(super) enum Values {
 
 impl Values {
     /// The elements in single precision; what is too large becomes infinite.
-    pub(super) fn into_singles(self) -> Vec<f32> {
+    pub(crate) fn into_singles(self) -> Vec<f32> {
         match self {
             Self::Bytes(v) => v.into_iter().map(f32::from).collect(),
             Self::Integers(v) => v.into_iter().map(|x| x as f32).collect(),
@@ -46,7 +46,7 @@ impl Values {
     }
 
     /// The elements in double precision.
-    pub(super) fn into_doubles(self) -> Vec<f64> {
+    pub(crate) fn into_doubles(self) -> Vec<f64> {
         match self {
             Self::Bytes(v) => v.into_iter().map(f64::from).collect(),
             Self::Integers(v) => v.into_iter().map(|x| x as f64).collect(),
@@ -57,7 +57,7 @@ impl Values {
 }
 
 /// An open file of arrays.
-pub(super) enum Arrays {
+pub(crate) enum Arrays {
     /// numpy's.
     Npz(Box<NpzReader<BufReader<File>>>),
     /// Tensors by offset.
@@ -69,9 +69,9 @@ impl Arrays {
     ///
     /// # Errors
     /// When it is not there, has another extension, or is not whole.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         if !path.is_file() {
-            return Err(Error::file(path, "there is no such file", "wanted activations as .npz or .safetensors"));
+            return Err(Error::file(path, "there is no such file", "wanted an .npz or a .safetensors file"));
         }
         let again = "write the file again: it is cut off, or of another kind";
         match path.extension().and_then(|e| e.to_str()) {
@@ -88,7 +88,7 @@ impl Arrays {
                 SafeTensors::deserialize(&bytes).map_err(wrong)?;
                 Ok(Self::Safetensors(bytes))
             }
-            _ => Err(Error::file(path, "is of an unknown kind", "wanted activations as .npz or .safetensors")),
+            _ => Err(Error::file(path, "is of an unknown kind", "wanted an .npz or a .safetensors file")),
         }
     }
 
@@ -96,7 +96,7 @@ impl Arrays {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub(super) fn names(&mut self, path: &Path) -> Result<Vec<String>> {
+    pub(crate) fn names(&mut self, path: &Path) -> Result<Vec<String>> {
         match self {
             Self::Npz(npz) => npz.names().map_err(|e| npz_error(path, "its list", &e)),
             Self::Safetensors(bytes) => {
@@ -113,7 +113,7 @@ impl Arrays {
     ///
     /// # Errors
     /// When it is not there, not whole, or of elements that are no plain numbers.
-    pub(super) fn read(&mut self, path: &Path, name: &str) -> Result<Array> {
+    pub(crate) fn read(&mut self, path: &Path, name: &str) -> Result<Array> {
         match self {
             Self::Npz(npz) => {
                 let read = npz_array(npz, name).map_err(|e| npz_error(path, &format!("array `{name}`"), &e))?;

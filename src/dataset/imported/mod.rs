@@ -2,7 +2,7 @@
 //! several, called `activations/LAYER`), `labels` `[n, concepts]` (1 present, 0 absent, -1 unknown), and where there
 //! are any `masks` `[n, concepts, height, width]` and `groups` `[n]`.
 
-mod arrays;
+pub(crate) mod arrays;
 
 use std::path::{Path, PathBuf};
 

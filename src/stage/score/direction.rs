@@ -13,10 +13,7 @@ pub(super) fn measure(unit: &Unit, concept: &Concept, k: usize, rows: &mut Rows<
     let cav = &unit.fitted.cavs[k];
     if let Some(set) = &unit.edit_set {
         let pairs = &unit.edit_rows[concept.number].pairs;
-        let activation = |row: usize| match cav.variant {
-            Variant::Full => set.map(row),
-            Variant::TranslationInvariant => Ok(set.pooled(&[row])?.into_raw_vec_and_offset().0),
-        };
+        let activation = |row: usize| set.vector(row, cav.variant);
         let cosines = pairs
             .iter()
             .map(|(with, without)| Ok(paired_cosine(&activation(*with)?, &activation(*without)?, &cav.direction)))

@@ -79,8 +79,11 @@ impl Equivariance {
     }
 }
 
-/// A probe's maps of the test samples with its concept.
+/// A probe's maps of the test samples with its concept; none of a probe without maps.
 fn clean(context: &Context, unit: &Unit, cav: &Cav) -> Result<Vec<(usize, Vec<f32>)>> {
+    if !cav.is_linear() {
+        return Ok(Vec::new());
+    }
     let Some(concept) = context.concepts().iter().position(|c| *c == cav.concept) else { return Ok(Vec::new()) };
     let samples = localise::samples(context, concept).into_iter().zip(unit.maps.of(cav)?);
     let present = |s: &usize| context.dataset.samples()[*s].presence[concept] == Presence::Present;

@@ -127,13 +127,13 @@ fn score(context: &Context, shared: &Shared, layer: usize, variant: Variant) -> 
             if options.wants("hard") {
                 hard::measure(&hard, &unit, &concept, k, &mut rows);
             }
-            if options.wants("segmentation") {
+            if options.wants("segmentation") && cav.is_linear() {
                 segmentation::measure(context, &truth, &unit, &concept, k, &mut rows)?;
             }
             if options.wants("robustness") {
                 robustness::measure(context, &shared.backbone, &equivariance, &unit, &concept, k, &mut rows);
             }
-            if options.wants("direction") {
+            if options.wants("direction") && cav.kernel.is_none() {
                 direction::measure(&unit, &concept, k, &mut rows)?;
             }
             if let Some(curve) = &curve {
@@ -154,7 +154,7 @@ fn samples(context: &Context, unit: &Unit, concept: &Concept, k: usize) -> Vec<S
             layer: cav.layer.clone(),
             concept: cav.concept.clone(),
             probe: cav.probe.clone(),
-            variant: cav.variant.name().to_owned(),
+            variant: cav.variant.name(),
             sample: sample.id.as_str().to_owned(),
             name: sample.name.clone(),
             split: "test".to_owned(),
@@ -186,7 +186,7 @@ impl Rows<'_> {
             layer: self.cav.layer.clone(),
             concept: self.cav.concept.clone(),
             probe: self.cav.probe.clone(),
-            variant: self.cav.variant.name().to_owned(),
+            variant: self.cav.variant.name(),
             seed: self.context.study.seed,
             split: split.to_owned(),
             metric: metric.to_owned(),

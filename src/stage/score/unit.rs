@@ -49,19 +49,20 @@ impl Unit {
         let test = context.part(Part::Test);
         let all: Vec<&Cav> = fitted.all().collect();
         let probes: Vec<&Cav> = fitted.cavs.iter().collect();
+        let plain = extraction.open(&context.store, &items::plain(context), layer)?;
         let of = |set: &Option<LayerSet>, rows: &[usize], cavs: &[&Cav]| match set {
-            Some(set) => scores(set, rows, cavs),
+            Some(set) => scores(set, rows, &plain, cavs),
             None => Ok(Array2::zeros((0, cavs.len()))),
         };
         let everything = |set: &Option<LayerSet>| (0..set.as_ref().map_or(0, LayerSet::len)).collect::<Vec<_>>();
-        let plain = of(&open(&items::plain(context))?, &test, &all)?;
+        let of_test = scores(&plain, &test, &plain, &all)?;
         let view_set = open(&items::views(context))?;
         let views = of(&view_set, &everything(&view_set), &probes)?;
         let (edits, edit_rows) = items::edits(context)?;
         let edit_set = open(&edits)?;
         let edits = of(&edit_set, &everything(&edit_set), &probes)?;
         let maps = Maps::open(context, layer, variant)?;
-        Ok(Self { layer, maps, test, scores: plain, views, view_set, edits, edit_rows, edit_set, fitted })
+        Ok(Self { layer, maps, test, scores: of_test, views, view_set, edits, edit_rows, edit_set, fitted })
     }
 
     /// Columns of the concept's references in the scores, in the order of their draws.

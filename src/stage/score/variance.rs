@@ -71,7 +71,7 @@ impl<'a> Curve<'a> {
 
     fn direction(&self, cav: &Cav, rows: &Labelled) -> Result<Vec<f64>> {
         if cav.probe == "classifier" {
-            return Ok(logistic::fit(&self.space, rows, cav.fit.lambda, None)?.weights);
+            return Ok(logistic::fit(&self.space, rows, cav.fit.lambda)?.weights);
         }
         let mut difference = vec![0.0; self.space.dimension()];
         for (side, sign) in [(&rows.positive, 1.0), (&rows.negative, -1.0)] {

@@ -93,7 +93,7 @@ fn measure(
     let bootstrap = Bootstrap::new(&blocks, context.study.score.bootstrap, &mut rng);
     let [(_, firsts), (_, seconds)] = [fit::get(context, first, variant)?, fit::get(context, second, variant)?];
     let later = |concept: &str, probe: &str| seconds.cavs.iter().find(|c| c.concept == concept && c.probe == probe);
-    for cav in &firsts.cavs {
+    for cav in firsts.cavs.iter().filter(|cav| cav.is_linear()) {
         let Some(own) = later(&cav.concept, &cav.probe) else { continue };
         let compared = between.compare(cav, own, later(&cav.concept, "random"))?;
         let [own, random, projected] =

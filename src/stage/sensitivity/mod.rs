@@ -86,7 +86,7 @@ impl Shown {
         self.metrics.extend(found.metrics);
         self.refusals.extend(found.refused.into_iter().map(|refused| Refusal {
             layer: context.layers[layer].name.clone(),
-            variant: variant.name().to_owned(),
+            variant: variant.name(),
             concept: refused.concept,
             probe: refused.probe,
             reason: refused.reason,

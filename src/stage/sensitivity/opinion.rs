@@ -98,7 +98,7 @@ pub(super) fn get(
         Ok(Overlay {
             layer: layer.clone(),
             probe: method,
-            variant: variant.name().to_owned(),
+            variant: variant.name(),
             outcome: OUTCOME.to_owned(),
             file: file.replace(['@', ','], "-"),
             png: artifact.read(&format!("{i}.png"))?,
@@ -168,7 +168,7 @@ impl<'a> Asked<'a> {
                 .kinds
                 .iter()
                 .filter_map(|kind| self.fitted.cavs.iter().find(|cav| cav.probe == *kind && cav.concept == *name));
-            let cavs: Vec<&Cav> = cavs.collect();
+            let cavs: Vec<&Cav> = cavs.filter(|cav| cav.is_linear()).collect();
             if !cavs.is_empty() {
                 let pictures = self.pictures(concept)?;
                 for (i, cav) in cavs.into_iter().enumerate() {
@@ -267,7 +267,7 @@ impl<'a> Asked<'a> {
     fn mean_scores(&self, cav: &Cav, known: &[usize], concept: usize) -> Result<(f64, f64)> {
         let context = self.context;
         let set = context.extraction().open(&context.store, &items::plain(context), self.layer)?;
-        let scores = scores(&set, known, &[cav])?.column(0).to_vec();
+        let scores = scores(&set, known, &set, &[cav])?.column(0).to_vec();
         let present = |sample: &usize| context.dataset.samples()[*sample].presence[concept] == Presence::Present;
         let weights =
             |wanted: bool| known.iter().map(|s| f64::from(u8::from(present(s) == wanted))).collect::<Vec<_>>();

@@ -86,9 +86,9 @@ fn measure(context: &Context, options: &TcavOptions, rows: &FitRows, layer: usiz
             found.refused.push(Refused { concept, probe, reason: reason.clone() });
         }
     }
-    let cavs: Vec<&Cav> = fitted.cavs.iter().collect();
+    let cavs: Vec<&Cav> = fitted.cavs.iter().filter(|cav| cav.is_linear()).collect();
     let all: Vec<usize> = (0..set.len()).collect();
-    let mut own = scores(&set, &all, &cavs)?;
+    let mut own = scores(&set, &all, &set, &cavs)?;
     own.axis_iter_mut(Axis(1)).zip(&cavs).for_each(|(mut column, cav)| column -= cav.bias);
     let mut start = 0;
     for class in &examples {
@@ -134,13 +134,9 @@ fn constant(set: &LayerSet, range: &Range<usize>, variant: Variant) -> Result<Op
             size += column.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
         }
     };
-    match variant {
-        Variant::Full => {
-            for first in (0..set.width()).step_by(BLOCK) {
-                add(&set.column_block(&rows, first..(first + BLOCK).min(set.width()))?);
-            }
-        }
-        Variant::TranslationInvariant => add(&set.pooled(&rows)?),
+    let width = variant.width(set.shape);
+    for first in (0..width).step_by(BLOCK) {
+        add(&set.vectors(&rows, variant, first..(first + BLOCK).min(width))?);
     }
     Ok(if size == 0.0 {
         Some("its gradient at this layer is zero for every picture".to_owned())
@@ -183,7 +179,7 @@ fn draws(
                 Ok(sets) => sets,
                 Err(reason) => return Ok(Err(reason)),
             };
-            let random = logistic::fit(&space, &sets, lambda, None)?;
+            let random = logistic::fit(&space, &sets, lambda)?;
             drawn[0].push(concept.coordinates().map(<[f64]>::to_vec).unwrap_or_default());
             drawn[1].push(random.weights);
         }
