@@ -43,7 +43,15 @@ fn run(out: &Path, extra: &[&str]) -> (PathBuf, String) {
 }
 
 fn tables(folder: &Path) -> Vec<Vec<u8>> {
-    let names = ["metrics.parquet", "samples.parquet", "metrics.csv", "cavs.safetensors", "report.html"];
+    let names = [
+        "metrics.parquet",
+        "samples.parquet",
+        "metrics.csv",
+        "comparisons.parquet",
+        "correlations.csv",
+        "cavs.safetensors",
+        "report.html",
+    ];
     names.map(|name| std::fs::read(folder.join(name)).unwrap()).to_vec()
 }
 

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::super::info::{probe_info, probe_label, probe_short};
+use super::super::info::{probe_label, probe_short};
 use super::super::page::CosineMatrix;
 use super::super::plot::{Area, INK, MUTED, block, bold, fitted, mix, short_number, svg, text, text_width, write};
 use super::super::select::natural;
@@ -49,8 +49,7 @@ fn draw_matrix(root: &Area<'_>, matrix: &CosineMatrix, (left, top): (i32, i32), 
         let middle = top + TITLE + i * CELL + CELL / 2;
         write(root, probe_label(name), (left + labels - 8, middle), &text(12, INK, HPos::Right, VPos::Center))?;
         let below = (left + labels + i * CELL + CELL / 2, top + TITLE + CELL * matrix.names.len() as i32 + 6);
-        let label = if probe_info(name).is_some() { probe_short(name).to_owned() } else { fitted(name, 12, CELL - 4) };
-        write(root, &label, below, &text(12, MUTED, HPos::Center, VPos::Top))?;
+        write(root, &fitted(probe_short(name), 11, CELL), below, &text(11, MUTED, HPos::Center, VPos::Top))?;
     }
     for (r, values) in matrix.values.iter().enumerate() {
         for (c, value) in values.iter().enumerate() {

@@ -38,7 +38,7 @@ pub(super) fn draw(maps: &[NormMap], layer: &str) -> Result<Option<String>> {
         write(root, layer, (12, 14), &bold(15, INK, HPos::Left, VPos::Center))?;
         for (i, label) in labels.iter().enumerate() {
             let at = (LABELS + step * i as i32 + SIDE / 2, HEAD - 10);
-            write(root, &fitted(label, 12, step), at, &text(12, MUTED, HPos::Center, VPos::Bottom))?;
+            write(root, &fitted(label, 11, step), at, &text(11, MUTED, HPos::Center, VPos::Bottom))?;
         }
         for (i, concept) in concepts.iter().enumerate() {
             let top = HEAD + step * i as i32;

@@ -55,12 +55,10 @@ fn draw_panel(root: &Area<'_>, title: &str, rows: &[&MetricRow], (left, top): (i
     };
     let (x, y) = (bounds(|p| p.0), bounds(|p| p.1));
     let frame = Frame { at: (left + 70, top + 36), size: (CELL - 90, PANEL - 92), x, y };
-    for row in rows {
-        if let Some((x, _)) = point(row) {
-            line(root, (frame.x(x), frame.at.1), (frame.x(x), frame.end().1), GRID)?;
-            let at = (frame.x(x), frame.end().1 + 8);
-            write(root, &row.parameter, at, &text(12, MUTED, HPos::Center, VPos::Top))?;
-        }
+    for size in sorted(rows.iter().map(|r| r.parameter.as_str())) {
+        let x = frame.x(size.parse::<f64>().map_or(f64::NAN, f64::log10));
+        line(root, (x, frame.at.1), (x, frame.end().1), GRID)?;
+        write(root, size, (x, frame.end().1 + 8), &text(12, MUTED, HPos::Center, VPos::Top))?;
     }
     for exponent in (y.0.ceil() as i32)..=(y.1.floor() as i32) {
         let v = f64::from(exponent);
