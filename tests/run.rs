@@ -253,7 +253,7 @@ fn half_a_shortcut_is_found_too() {
     let e2 = world("e2");
     let value = |metric: &str| classifier(&e2, "full", "red", metric);
     let (normal, hard, sham) = (value("accuracy"), value("hard_h3"), value("hard_h3_sham"));
-    assert!(normal.value > 0.85 && hard.ci_high < normal.ci_low && hard.ci_high < sham.ci_low, "{normal:?} {hard:?}");
+    assert!(normal.value > 0.75 && hard.ci_high < normal.ci_low && hard.ci_high < sham.ci_low, "{normal:?} {hard:?}");
 }
 
 #[test]
