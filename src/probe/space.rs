@@ -250,6 +250,7 @@ fn forward_substitute(k: &[f64], factor: &[impl AsRef<[f64]>]) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::activation::test_set;
+    use crate::probe::lbfgs::norm;
     use crate::probe::{Labelled, logistic};
 
     /// Inner products of the rows are those of the centred activations, and directions score as coordinates do.
@@ -266,6 +267,11 @@ mod tests {
             assert!((wanted - got).abs() < 2e-4 * (1.0 + wanted.abs()), "{variant:?} row {row}: {wanted} {got}");
         }
         assert!((mean_square_norm(space.x.slice(s![..fitted, ..])) - 1.0).abs() < 1e-4);
+        // Lengths are kept but for the scale, in the samples' span.
+        let within: Vec<f64> = space.x.row(0).iter().zip(space.x.row(fitted - 1)).map(|(a, b)| a - b).collect();
+        let (made, _) = space.directions(&set, std::slice::from_ref(&within)).unwrap().remove(0);
+        let (got, wanted) = (norm(&made) * space.scale, norm(&within));
+        assert!((got - wanted).abs() < 1e-3 * wanted, "{variant:?}: {got} {wanted}");
         // Any maps will do as gradients.
         let gradients = space.gradients(&set, &set).unwrap();
         for sample in 0..n {
