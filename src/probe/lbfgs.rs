@@ -55,7 +55,9 @@ pub fn minimise(
         let accepted = (0..30).any(|_| {
             next.iter_mut().zip(&x).zip(&direction).for_each(|((out, x), d)| *out = x + step * d);
             let next_value = f(&next, &mut next_gradient);
-            let good = next_value <= value + 1e-4 * step * slope;
+            // Close to the minimum a step lowers the value by less than its last digits.
+            let rounding = 4.0 * f64::EPSILON * value.abs();
+            let good = next_value <= value + 1e-4 * step * slope + rounding;
             if good {
                 value = next_value;
             } else {
@@ -146,6 +148,21 @@ mod tests {
         for (i, x) in end.x.iter().enumerate() {
             assert!((x - i as f64).abs() < 1e-6, "{i}: {x}");
         }
+    }
+
+    #[test]
+    fn a_large_constant_does_not_hide_the_last_steps() {
+        let end = minimise(
+            vec![1.0, -2.0],
+            50,
+            1e-9,
+            |_| {},
+            |x, g| {
+                g.copy_from_slice(&[x[0], 3.0 * x[1]]);
+                1e3 + 0.5 * (x[0] * x[0] + 3.0 * x[1] * x[1])
+            },
+        );
+        assert!(end.gradient_norm <= 1e-9, "{}", end.gradient_norm);
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Task<'_> {
     }
 
     /// The rows in `probe.folds` folds drawn from the stream `name`: for each fold the rows outside it, and those in it.
-    /// Folds keep blocks whole; one without which a class is empty is left out.
+    /// Folds keep blocks whole; one that is empty, or without which a class is, is left out.
     pub fn folds(&self, rows: &Labelled, name: &str) -> Vec<(Labelled, Labelled)> {
         let mut blocks: Vec<usize> = rows.positive.iter().chain(&rows.negative).map(|r| self.blocks[*r]).collect();
         blocks.sort_unstable();
@@ -75,8 +75,11 @@ impl Task<'_> {
             let ((positive, out), (negative, without)) = (part(&rows.positive, k), part(&rows.negative, k));
             (Labelled { positive, negative }, Labelled { positive: out, negative: without })
         };
-        let whole = |(rest, _): &(Labelled, Labelled)| !rest.positive.is_empty() && !rest.negative.is_empty();
-        (0..self.options.folds).map(split).filter(whole).collect()
+        let of_use = |(rest, held_out): &(Labelled, Labelled)| {
+            let held_out = held_out.positive.len() + held_out.negative.len();
+            held_out > 0 && !rest.positive.is_empty() && !rest.negative.is_empty()
+        };
+        (0..self.options.folds).map(split).filter(of_use).collect()
     }
 
     /// As many positives as negatives, drawn from the stream `name`: the larger side is subsampled, and negatives keep
