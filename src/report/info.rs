@@ -32,10 +32,11 @@ pub struct ProbeInfo {
 pub const OF_CEILING: &str = "of_ceiling";
 
 /// The metrics that are held against accuracy: each asks in its own way whether a direction means its concept.
-pub const ALIGNMENT: [&str; 26] = [
+pub const ALIGNMENT: [&str; 27] = [
     "hard_h1",
     "hard_h2",
     "hard_h3",
+    "hard_h3_sham",
     "seg_auroc",
     "seg_ap",
     "seg_iou",
