@@ -2,6 +2,7 @@
 
 use ndarray::{ArrayView2, s};
 
+use super::options::Cell;
 use crate::probe::{Cav, Variant};
 
 /// Share of every position in a probe's score, `[height * width]`; positive speaks for the concept. Our definition.
@@ -48,6 +49,37 @@ pub fn attributions(cavs: &[&Cav], activation: &[f32]) -> Vec<Vec<f32>> {
         maps[i] = product.slice(s![row, ..]).to_vec();
     }
     maps
+}
+
+/// [`attributions`] in the form that a study asks for.
+pub fn maps(cavs: &[&Cav], activation: &[f32], cell: Cell) -> Vec<Vec<f32>> {
+    let mut maps = attributions(cavs, activation);
+    for (map, cav) in maps.iter_mut().zip(cavs) {
+        match cell {
+            Cell::Share => {}
+            Cell::Biased => {
+                let part = (cav.bias / map.len() as f64) as f32;
+                map.iter_mut().for_each(|m| *m += part);
+            }
+            Cell::Cosine => make_cosines(cav, activation, map),
+        }
+    }
+    maps
+}
+
+/// Divides the share of every position by the lengths of its activation and of its weights; 0 where one of them is zero.
+fn make_cosines(cav: &Cav, activation: &[f32], map: &mut [f32]) {
+    let lengths = |values: &[f32]| {
+        let mut squares = vec![0.0f64; map.len()];
+        for channel in values.chunks_exact(map.len().max(1)) {
+            squares.iter_mut().zip(channel).for_each(|(s, v)| *s += f64::from(*v) * f64::from(*v));
+        }
+        squares.into_iter().map(f64::sqrt).collect::<Vec<_>>()
+    };
+    let (of_weights, of_activation) = (lengths(&weights(cav)), lengths(activation));
+    for ((m, w), z) in map.iter_mut().zip(of_weights).zip(of_activation) {
+        *m = if w * z > 0.0 { (f64::from(*m) / (w * z)) as f32 } else { 0.0 };
+    }
 }
 
 /// A probe's weights on every value of the activation, `[channel * height * width]`: the gradient of its score. Full: w.
@@ -219,5 +251,22 @@ mod tests {
         let mut centre = [0.0; 9];
         centre[4] = 2.0;
         assert_eq!(outer_ring_share(&centre, (3, 3)), 0.0);
+    }
+
+    #[test]
+    fn cells_are_shares_with_a_part_of_the_bias_or_cosines() {
+        let z = [3.0, 0.0, 4.0, 0.0];
+        let full = cav(Variant::Full, [2, 1, 2], vec![0.6, 0.1, 0.0, 0.2], 0.5);
+        let ti = cav(Variant::TranslationInvariant, [2, 1, 2], vec![0.6, 0.8], -0.5);
+        let of = |cell| maps(&[&full, &ti], &z, cell);
+        assert_eq!(of(Cell::Share), attributions(&[&full, &ti], &z));
+        let sum = |map: &[f32]| map.iter().map(|m| f64::from(*m)).sum::<f64>();
+        let (plain, biased) = (of(Cell::Share), of(Cell::Biased));
+        assert!((sum(&biased[0]) - sum(&plain[0]) - 0.5).abs() < 1e-6);
+        assert!((sum(&biased[1]) - sum(&plain[1]) + 0.5).abs() < 1e-6);
+        // (3, 4) along (0.6, 0) and along (0.6, 0.8); the second position has no activation.
+        let cosines = of(Cell::Cosine);
+        assert!((cosines[0][0] - 0.6).abs() < 1e-6 && (cosines[1][0] - 1.0).abs() < 1e-6);
+        assert_eq!((cosines[0][1], cosines[1][1]), (0.0, 0.0));
     }
 }

@@ -8,5 +8,5 @@ pub mod upsample;
 
 pub use linear::{attribution, attributions, drop_rings, drop_rings_window, weights};
 pub use opinion::{Method, OpinionOptions};
-pub use options::{Baseline, LocaliseOptions, Upsampling};
+pub use options::{Baseline, Cell, LocaliseOptions, Upsampling};
 pub use upsample::{ceiling, upsample};

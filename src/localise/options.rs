@@ -14,6 +14,27 @@ pub enum Baseline {
     Mean,
 }
 
+/// What a cell of a map says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cell {
+    /// Its share of the score: the map and the bias sum to the score.
+    #[default]
+    Share,
+    /// Its share of the score with an equal part of the bias: the map sums to the score, so that a positive cell speaks for
+    /// the concept and a negative one against it.
+    Biased,
+    /// The cosine of its activation with the direction's weights there: strong activations count no more than weak ones.
+    Cosine,
+}
+
+impl Cell {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// How a map of the layer's grid becomes one of pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,6 +51,9 @@ pub enum Upsampling {
 pub struct LocaliseOptions {
     /// What maps are measured from.
     pub baseline: Baseline,
+    /// What a cell of a map says.
+    #[serde(skip_serializing_if = "Cell::is_default")]
+    pub cell: Cell,
     /// How maps become as large as masks.
     pub upsample: Upsampling,
     /// How many rings of border cells are left out of the segmentation scores: padding gives them a look of their own.
@@ -40,7 +64,7 @@ pub struct LocaliseOptions {
 
 impl Default for LocaliseOptions {
     fn default() -> Self {
-        Self { baseline: Baseline::None, upsample: Upsampling::Bilinear, drop_ring: 0, examples: 3 }
+        Self { baseline: Baseline::None, cell: Cell::Share, upsample: Upsampling::Bilinear, drop_ring: 0, examples: 3 }
     }
 }
 
@@ -64,8 +88,10 @@ mod tests {
 
     #[test]
     fn values_are_words_and_ranges_are_checked() {
-        let options: LocaliseOptions = toml::from_str("baseline = \"mean\"\nupsample = \"nearest\"").unwrap();
+        let options: LocaliseOptions =
+            toml::from_str("baseline = \"mean\"\nupsample = \"nearest\"\ncell = \"cosine\"").unwrap();
         assert_eq!((options.baseline, options.upsample), (Baseline::Mean, Upsampling::Nearest));
+        assert_eq!(options.cell, Cell::Cosine);
         options.check().unwrap();
         let many = LocaliseOptions { examples: 1000, ..options };
         assert!(many.check().unwrap_err().to_string().contains("localise.examples"));

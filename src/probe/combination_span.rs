@@ -4,11 +4,11 @@ use rayon::prelude::*;
 
 use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::{dot, norm};
-use super::segmentation::{Masked, choose, masked_images};
+use super::segmentation::choose;
+use super::segmentation_pattern::pattern_of_positions;
 use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights, refused};
 use super::weighted::Weighted;
 use crate::error::Result;
-use crate::probe::Variant;
 
 /// Logistic regression of balanced samples on two scores: that of the Segmentation-CAV, and that of the pattern of the
 /// masked positions (our reading C3).
@@ -30,11 +30,11 @@ impl ProbeKind for CombinationSpan {
     fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
         let segmentation = needed(earlier, "segmentation")?;
         let mut plane = task.on_activations(&[segmentation])?.into_iter().map(|(w, _)| w).collect::<Vec<_>>();
-        plane.push(pattern_of_positions(task, &masked_images(task, task.fit)?)?);
+        plane.push(pattern_of_positions(task)?);
         for axis in &mut plane {
             let length = norm(axis);
             if length <= 0.0 {
-                return refused("no position of the grid is covered by as much as one cell");
+                return refused("the segmentation's weights are all zero: there is no plane");
             }
             axis.iter_mut().for_each(|v| *v /= length);
         }
@@ -49,33 +49,6 @@ impl ProbeKind for CombinationSpan {
         (solution.lambda, solution.gradient_norm) = (model.lambda, model.gradient_norm);
         Ok(solution)
     }
-}
-
-/// Mean activation of the positions inside the masks less that of those outside, a soft mask counting as both in part:
-/// over all positions alike, or at each by itself, zero where less than one cell in all is covered.
-fn pattern_of_positions(task: &Task<'_>, images: &[Masked]) -> Result<Vec<f64>> {
-    let (channels, positions) = (task.set.shape[0], task.set.positions());
-    let cells = if task.space.variant == Variant::Full { positions } else { 1 };
-    let (mut inside, mut outside) = (vec![0.0; channels * cells], vec![0.0; channels * cells]);
-    let (mut covered, mut bare) = (vec![0.0; cells], vec![0.0; cells]);
-    for image in images {
-        let map = task.set.map(image.sample)?;
-        for (p, m) in image.coverage.iter().enumerate() {
-            let (cell, m) = (p % cells, f64::from(*m));
-            covered[cell] += m;
-            bare[cell] += 1.0 - m;
-            for c in 0..channels {
-                let z = f64::from(map[c * positions + p]);
-                inside[c * cells + cell] += m * z;
-                outside[c * cells + cell] += (1.0 - m) * z;
-            }
-        }
-    }
-    let difference = |(k, (i, o)): (usize, (&f64, &f64))| {
-        let cell = k % cells;
-        if covered[cell] >= 1.0 && bare[cell] > 0.0 { i / covered[cell] - o / bare[cell] } else { 0.0 }
-    };
-    Ok(inside.iter().zip(&outside).enumerate().map(difference).collect())
 }
 
 /// The scores of rows along two directions, each class with weight one half.

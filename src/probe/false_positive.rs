@@ -9,7 +9,7 @@ use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::{dot, norm};
 use super::linear::Linear;
 use super::logistic;
-use super::task::{Labelled, Outcome, Task, Unsolved, refused};
+use super::task::{Labelled, Outcome, Solution, Task, Unsolved, refused};
 use crate::error::Error;
 use crate::seed::gaussian;
 
@@ -33,17 +33,22 @@ impl ProbeKind for FalsePositive {
     fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
         let reference = needed(earlier, "classifier")?;
         let (model, rows) = mined(task, reference.lambda, "fp")?;
-        let mut solution = model.solution(reference.lambda, &rows);
-        let false_positives = rows.positive.len();
-        solution.facts.insert("false_positives".into(), false_positives as f64);
-        if let (Some(v), Some(f)) = (reference.coordinates(), solution.coordinates()) {
-            solution.facts.insert("cos_classifier".into(), cosine(v, f));
-        }
-        if let Some(control) = control_cosine(task, reference.lambda, false_positives)? {
-            solution.facts.insert("selection_null_cos".into(), control);
-        }
-        Ok(solution)
+        solution(task, reference, model, &rows)
     }
+}
+
+/// A fit of chosen negatives as a solution, with their number, the cosine with the classifier and what choosing alone gives.
+pub(super) fn solution(task: &Task<'_>, reference: &Solution, model: Linear, rows: &Labelled) -> Outcome {
+    let mut solution = model.solution(reference.lambda, rows);
+    let false_positives = rows.positive.len();
+    solution.facts.insert("false_positives".into(), false_positives as f64);
+    if let (Some(v), Some(f)) = (reference.coordinates(), solution.coordinates()) {
+        solution.facts.insert("cos_classifier".into(), cosine(v, f));
+    }
+    if let Some(control) = control_cosine(task, reference.lambda, false_positives)? {
+        solution.facts.insert("selection_null_cos".into(), control);
+    }
+    Ok(solution)
 }
 
 /// A classifier of false positives against as many true negatives, and the rows it was fitted on; folds and draws are those
@@ -68,7 +73,7 @@ pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// For every negative of the fit split, its score under a classifier fitted without its fold. Folds keep blocks whole.
-fn out_of_fold(task: &Task<'_>, lambda: f64, name: &str) -> Result<BTreeMap<usize, f64>, Error> {
+pub(super) fn out_of_fold(task: &Task<'_>, lambda: f64, name: &str) -> Result<BTreeMap<usize, f64>, Error> {
     let mut scores = BTreeMap::new();
     for (k, (rest, held_out)) in task.folds(task.fit, &format!("{name}/folds")).into_iter().enumerate() {
         let rows = task.balanced(&rest, &format!("{name}/fold {k}"));
@@ -81,7 +86,12 @@ fn out_of_fold(task: &Task<'_>, lambda: f64, name: &str) -> Result<BTreeMap<usiz
 }
 
 /// Rows above the threshold against as many below it; `None` where there are too few.
-fn split_by_score(task: &Task<'_>, scores: &BTreeMap<usize, f64>, threshold: f64, stream: &str) -> Option<Labelled> {
+pub(super) fn split_by_score(
+    task: &Task<'_>,
+    scores: &BTreeMap<usize, f64>,
+    threshold: f64,
+    stream: &str,
+) -> Option<Labelled> {
     let (positive, mut negative): (Vec<usize>, Vec<usize>) = scores.keys().partition(|r| scores[*r] > threshold);
     if positive.len() < task.options.min_false_positives || negative.len() < 2 {
         return None;

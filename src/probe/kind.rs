@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::task::{Outcome, Solution, Task, Unsolved};
 use super::{
-    car, classifier, combination, combination_span, combination_sum, cured, cured_partial, cured_span, false_positive,
-    imported, lda, mean_difference, null, pattern, random_set, ridge, segmentation, svm,
+    car, classifier, combination, combination_span, combination_sum, cured, cured_leace, cured_partial, cured_span,
+    false_positive, fp_top, imported, lda, mean_difference, null, pattern, random_set, ridge, segmentation,
+    segmentation_hard, segmentation_pattern, svm,
 };
 
 /// A way of turning labelled activations into a direction.
@@ -41,10 +42,14 @@ pub const KINDS: &[&dyn ProbeKind] = &[
     &mean_difference::FastCav,
     &lda::Lda,
     &false_positive::FalsePositive,
+    &fp_top::FpTop,
     &cured::Cured,
     &cured_partial::CuredPartial,
     &cured_span::CuredSpan,
+    &cured_leace::CuredLeace,
     &segmentation::Segmentation,
+    &segmentation_hard::SegmentationHard,
+    &segmentation_pattern::SegmentationPattern,
     &combination::Combination,
     &combination_sum::CombinationSum,
     &combination_span::CombinationSpan,
@@ -109,10 +114,10 @@ mod tests {
 
     /// Kinds that need what this world or variant lacks.
     fn may_refuse(kind: &str, task: &Task<'_>) -> bool {
-        let masks = ["segmentation", "combination", "combination_sum", "combination_span"];
+        let masks = kind.starts_with("segmentation") || kind.starts_with("combination");
         kind == "imported"
             || kind == "combination" && task.space.variant == Variant::Full
-            || masks.contains(&kind) && !task.space.variant.is_linear()
+            || masks && !task.space.variant.is_linear()
     }
 
     fn world(variant: Variant, factor: f32) -> World {
@@ -178,7 +183,9 @@ mod tests {
             let planted = world.planted();
             let cosine = |w: &[f64]| dot(w, &planted) / (norm(w) * norm(&planted));
             // False positives were chosen by the classifier's score, so a cure removes some of the concept itself.
-            let found = directions(&world).into_iter().filter(|(kind, _)| *kind != "fp" && !kind.starts_with("cured"));
+            let found = directions(&world)
+                .into_iter()
+                .filter(|(kind, _)| !kind.starts_with("fp") && !kind.starts_with("cured"));
             let cosines: Vec<_> = found.map(|(kind, (weights, _))| (kind, cosine(&weights))).collect();
             let is_null = |kind| ["random", "permuted", "random_set"].contains(&kind);
             assert!(cosines.iter().all(|(kind, c)| is_null(kind) == (*c < least)), "{variant:?}: {cosines:?}");

@@ -3,7 +3,7 @@
 use super::kind::{Earlier, ProbeKind};
 use super::lbfgs::dot;
 use super::normal::Normal;
-use super::task::{Offset, Outcome, Solution, Task, refused};
+use super::task::{Labelled, Offset, Outcome, Solution, Task, refused};
 
 /// `((1 - s) S + s m I)^-1 (mean with - mean without)`: S the covariance within the classes, m the mean of its diagonal,
 /// s after Ledoit and Wolf (2004, J. Multivariate Anal. 88:365). The threshold lies midway between the projected means.
@@ -20,13 +20,10 @@ impl ProbeKind for Lda {
 
     fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
         let rows = task.balanced(task.fit, "balance");
-        let dimension = task.space.variant.width(task.set.shape);
-        let class = |rows: &[usize]| rows.iter().map(|r| task.space.x.row(*r).to_vec()).collect::<Vec<_>>();
-        let classes = Classes::new(&class(&rows.positive), &class(&rows.negative), dimension);
-        let shrinkage = classes.ledoit_wolf();
-        if classes.sphere <= 0.0 || shrinkage <= 0.0 {
+        let classes = Classes::of(task, &rows);
+        let Some(shrinkage) = classes.shrinkage() else {
             return refused("the activations do not vary within the classes");
-        }
+        };
         let (weights, bias) = classes.discriminant(shrinkage);
         let mut solution = Solution::new(weights, Offset::Native(bias), (rows.positive.len(), rows.negative.len()));
         solution.facts.insert("shrinkage".into(), shrinkage);
@@ -36,7 +33,7 @@ impl ProbeKind for Lda {
 
 /// Two classes, each with weight one half. The samples may stand in coordinates of their span: shrinkage and direction
 /// only need the dimension they really have.
-struct Classes {
+pub(super) struct Classes {
     means: [Vec<f64>; 2],
     /// `sqrt(w) (x - the class's mean)`: `z^T z` is the covariance within the classes.
     normal: Normal,
@@ -47,6 +44,12 @@ struct Classes {
 }
 
 impl Classes {
+    /// The classes of labelled rows.
+    pub(super) fn of(task: &Task<'_>, rows: &Labelled) -> Self {
+        let class = |rows: &[usize]| rows.iter().map(|r| task.space.x.row(*r).to_vec()).collect::<Vec<_>>();
+        Self::new(&class(&rows.positive), &class(&rows.negative), task.space.variant.width(task.set.shape))
+    }
+
     fn new(positive: &[Vec<f64>], negative: &[Vec<f64>], dimension: usize) -> Self {
         let (mut z, mut weights) = (Vec::new(), Vec::new());
         let means = [positive, negative].map(|class| {
@@ -62,6 +65,17 @@ impl Classes {
         Self { sphere: normal.trace() / dimension, means, normal, weights, dimension }
     }
 
+    /// The mean of the first class less that of the second.
+    pub(super) fn difference(&self) -> Vec<f64> {
+        self.means[0].iter().zip(&self.means[1]).map(|(p, n)| p - n).collect()
+    }
+
+    /// The share of the sphere; `None` where nothing varies within the classes.
+    pub(super) fn shrinkage(&self) -> Option<f64> {
+        let shrinkage = self.ledoit_wolf();
+        (self.sphere > 0.0 && shrinkage > 0.0).then_some(shrinkage)
+    }
+
     /// Ledoit and Wolf's share of the sphere: the covariance's expected error over its distance from the sphere, at most
     /// one. Samples of unequal weights count as `1 / sum w^2` equal ones (Kish 1965).
     fn ledoit_wolf(&self) -> f64 {
@@ -73,10 +87,10 @@ impl Classes {
     }
 
     /// Weights and offset at a shrinkage.
-    fn discriminant(&self, shrinkage: f64) -> (Vec<f64>, f64) {
+    pub(super) fn discriminant(&self, shrinkage: f64) -> (Vec<f64>, f64) {
         let [positive, negative] = &self.means;
         let ridge = shrinkage * self.sphere;
-        let mut weights: Vec<f64> = positive.iter().zip(negative).map(|(p, n)| p - n).collect();
+        let mut weights = self.difference();
         if shrinkage < 1.0 {
             // The share of the covariance itself is divided out: the ridge grows by it, and the weights shrink.
             self.normal.inverse(ridge / (1.0 - shrinkage)).solve(&mut weights);

@@ -21,9 +21,11 @@ pub mod combination;
 pub mod combination_span;
 pub mod combination_sum;
 pub mod cured;
+pub mod cured_leace;
 pub mod cured_partial;
 pub mod cured_span;
 pub mod false_positive;
+pub mod fp_top;
 pub mod imported;
 pub mod lda;
 pub mod mean_difference;
@@ -33,6 +35,8 @@ pub mod random_set;
 pub mod ridge;
 pub mod score;
 pub mod segmentation;
+pub mod segmentation_hard;
+pub mod segmentation_pattern;
 pub mod svm;
 
 #[cfg(test)]

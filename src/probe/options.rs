@@ -26,6 +26,9 @@ pub struct ProbeOptions {
     pub folds: usize,
     /// Fewest false positives an FP-CAV is fitted on.
     pub min_false_positives: usize,
+    /// Share of the negatives that `fp_top` takes for false positives, above 0 and at most 0.5.
+    #[serde(skip_serializing_if = "is_usual_share")]
+    pub top_share: f64,
     /// Fewest positives, and fewest negatives, in the fit split and in the test split.
     pub min_samples: usize,
     /// Positions a shared Segmentation-CAV is fitted on, drawn from masks and their surroundings alike.
@@ -57,6 +60,14 @@ impl LambdaBy {
     }
 }
 
+/// What `probe.top_share` is where a study does not say.
+const TOP_SHARE: f64 = 0.1;
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn is_usual_share(share: &f64) -> bool {
+    *share == TOP_SHARE
+}
+
 impl Default for ProbeOptions {
     fn default() -> Self {
         Self {
@@ -65,6 +76,7 @@ impl Default for ProbeOptions {
             lambda: vec![1e-4, 1e-3, 1e-2],
             folds: 5,
             min_false_positives: 50,
+            top_share: TOP_SHARE,
             min_samples: 20,
             positions: 20_000,
             references: 5,
@@ -103,6 +115,8 @@ impl ProbeOptions {
         positive("probe.lambda", lambda_ok, "a list of positive numbers, such as [1e-4, 1e-3, 1e-2]")?;
         positive("probe.folds", self.folds >= 2, "at least 2")?;
         positive("probe.min_false_positives", self.min_false_positives >= 2, "at least 2; 50 is the default")?;
+        let share_ok = self.top_share > 0.0 && self.top_share <= 0.5;
+        positive("probe.top_share", share_ok, "above 0 and at most 0.5; 0.1 is the default")?;
         positive("probe.min_samples", self.min_samples >= 2, "at least 2")?;
         positive("probe.positions", self.positions >= 100, "at least 100")?;
         positive("probe.references", self.references % 2 == 1, "an odd number, so that a majority exists")?;

@@ -31,27 +31,37 @@ impl ProbeKind for Segmentation {
     }
 
     fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
-        let variant = task.space.variant;
-        if !variant.is_linear() {
-            return refused(format!("the image's score is no mean of its positions' in the variant `{variant}`"));
-        }
-        let images = masked_images(task, task.fit)?;
-        if !images.iter().any(|i| i.coverage.iter().any(|m| *m > 0.0)) {
-            return refused("no sample of the fit split has a mask of the concept");
-        }
-        let scaling = Scaling::of(task, &images)?;
-        let train = gather(task, &images, &scaling, "segmentation/fit")?;
-        let val = gather(task, &masked_images(task, task.val)?, &scaling, "segmentation/val")?;
-        let shared = choose(&task.options.lambda, &train, &val);
-        let counts = (task.fit.positive.len(), task.fit.negative.len());
-        let mut solution = Solution::new(Vec::new(), Offset::Calibrated, counts);
-        (solution.lambda, solution.gradient_norm) = (shared.lambda, shared.gradient_norm);
-        solution.weights = Weights::Activations(match variant {
-            Variant::Full => fit_positions(task, &images, &scaling, &shared)?,
-            _ => shared.v.iter().map(|v| v / scaling.scale).collect(),
-        });
-        Ok(solution)
+        fit(task, |coverage| coverage)
     }
+}
+
+/// Fits positions to labels made of the coverage of their cells; a label of NaN leaves a position out.
+pub(super) fn fit(task: &Task<'_>, label: fn(f32) -> f32) -> Outcome {
+    let variant = task.space.variant;
+    if !variant.is_linear() {
+        return refused(format!("the image's score is no mean of its positions' in the variant `{variant}`"));
+    }
+    let labelled = |rows: &Labelled| -> Result<Vec<Masked>> {
+        let mut images = masked_images(task, rows)?;
+        images.iter_mut().flat_map(|i| &mut i.coverage).for_each(|m| *m = label(*m));
+        Ok(images)
+    };
+    let images = labelled(task.fit)?;
+    if !images.iter().any(|i| i.coverage.iter().any(|m| *m > 0.0)) {
+        return refused("no sample of the fit split has a mask of the concept, or none as large as the kind wants");
+    }
+    let scaling = Scaling::of(task, &images)?;
+    let train = gather(task, &images, &scaling, "segmentation/fit")?;
+    let val = gather(task, &labelled(task.val)?, &scaling, "segmentation/val")?;
+    let shared = choose(&task.options.lambda, &train, &val);
+    let counts = (task.fit.positive.len(), task.fit.negative.len());
+    let mut solution = Solution::new(Vec::new(), Offset::Calibrated, counts);
+    (solution.lambda, solution.gradient_norm) = (shared.lambda, shared.gradient_norm);
+    solution.weights = Weights::Activations(match variant {
+        Variant::Full => fit_positions(task, &images, &scaling, &shared)?,
+        _ => shared.v.iter().map(|v| v / scaling.scale).collect(),
+    });
+    Ok(solution)
 }
 
 /// An image with its mask's coverage of the layer's grid.
@@ -112,7 +122,8 @@ pub(super) fn gather(task: &Task<'_>, images: &[Masked], scaling: &Scaling, stre
         let mut rng = task.stream(&format!("{stream}/{}", image.row));
         let map = task.set.map(image.sample)?;
         let mut part = Weighted { columns: channels, ..Weighted::default() };
-        let (inside, outside): (Vec<usize>, Vec<usize>) = (0..positions).partition(|p| image.coverage[*p] > 0.0);
+        let known = (0..positions).filter(|p| !image.coverage[*p].is_nan());
+        let (inside, outside): (Vec<usize>, Vec<usize>) = known.partition(|p| image.coverage[*p] > 0.0);
         let take_inside = inside.len().min(quota / 2);
         let take_outside = outside.len().min(quota - take_inside);
         for (mut cells, take) in [(inside, take_inside), (outside, take_outside)] {
@@ -182,8 +193,8 @@ pub(super) fn choose<T: Copy + Into<f64>>(lambdas: &[f64], train: &Weighted<T>, 
 /// Fits every position by itself, from the shared probe on, and returns weights `[channel, height, width]`.
 fn fit_positions(task: &Task<'_>, images: &[Masked], scaling: &Scaling, shared: &Shared) -> Result<Vec<f64>> {
     let (channels, positions) = (task.set.shape[0], task.set.positions());
-    let covered: f64 = images.iter().flat_map(|i| &i.coverage).map(|m| f64::from(*m)).sum();
-    let alpha = 1.0 - covered / (images.len() * positions) as f64;
+    let known = || images.iter().flat_map(|i| &i.coverage).filter(|m| !m.is_nan());
+    let alpha = 1.0 - known().map(|m| f64::from(*m)).sum::<f64>() / known().count().max(1) as f64;
     let block = (BLOCK_VALUES / (images.len() * channels).max(1)).clamp(1, positions);
     let mut weights = vec![0.0; channels * positions];
     for first in (0..positions).step_by(block) {
@@ -213,7 +224,7 @@ fn gather_cells(
         cells.iter().map(|_| Weighted { columns: channels, ..Weighted::default() }).collect();
     for image in images {
         let map = task.set.map(image.sample)?;
-        data.par_iter_mut().zip(cells).for_each(|(cell, p)| {
+        data.par_iter_mut().zip(cells).filter(|(_, p)| !image.coverage[**p].is_nan()).for_each(|(cell, p)| {
             cell.x.extend((0..channels).map(|c| scaling.apply(map[c * positions + p], c)));
             cell.label.push(image.coverage[*p]);
             cell.weight.push(class_weight(alpha, image.coverage[*p]));

@@ -100,7 +100,7 @@ impl Rows {
         names.sort_unstable();
         names.dedup();
         let source = |s: &usize| names.binary_search(&all[*s].source.as_str()).unwrap_or(0);
-        let wants_masks = context.study.probe.kinds.iter().any(|k| k == "segmentation");
+        let wants_masks = context.study.probe.kinds.iter().any(|k| k.starts_with("segmentation"));
         let coverage = Coverage::of(context, if wants_masks { &samples } else { &[] })?;
         let blocks = samples.iter().map(|s| context.split.block[*s]).collect();
         Ok(Self { sources: samples.iter().map(source).collect(), samples, fitted, blocks, coverage })

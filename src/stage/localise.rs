@@ -9,7 +9,7 @@ use crate::activation::LayerSet;
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::{Error, Result};
-use crate::localise::{Baseline, attributions};
+use crate::localise::{Baseline, Cell, linear};
 use crate::probe::{Cav, Variant};
 use crate::store::artifact::Artifact;
 use crate::store::digest::{Digest, DigestBuilder};
@@ -59,9 +59,10 @@ pub fn run(context: &Context) -> Result<()> {
 /// # Errors
 /// When a value has no JSON form.
 pub fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
-    Ok(DigestBuilder::new("map v2")
+    Ok(DigestBuilder::new("map v3")
         .field("probe", fit::key(context, layer, variant)?.as_str())
         .json("baseline", &context.study.localise.baseline)?
+        .json("cell", &context.study.localise.cell)?
         .finish())
 }
 
@@ -100,12 +101,18 @@ pub fn baseline(context: &Context, set: &LayerSet) -> Result<Option<Vec<f32>>> {
 ///
 /// # Errors
 /// When its activation is missing or damaged.
-pub fn maps(set: &LayerSet, sample: usize, cavs: &[&Cav], baseline: Option<&[f32]>) -> Result<Vec<Vec<f32>>> {
+pub fn maps(
+    set: &LayerSet,
+    sample: usize,
+    cavs: &[&Cav],
+    baseline: Option<&[f32]>,
+    cell: Cell,
+) -> Result<Vec<Vec<f32>>> {
     let mut z = set.map(sample)?;
     if let Some(mean) = baseline {
         z.iter_mut().zip(mean).for_each(|(z, m)| *z -= m);
     }
-    Ok(attributions(cavs, &z))
+    Ok(linear::maps(cavs, &z, cell))
 }
 
 /// One tensor `[sample, height, width]` a direction.
@@ -121,7 +128,10 @@ fn compute(context: &Context, set: &LayerSet, cavs: &[&Cav], baseline: Option<&[
             return Ok(Vec::new());
         }
         let chosen: Vec<&Cav> = wanted.iter().map(|k| cavs[*k]).collect();
-        Ok(wanted.into_iter().zip(maps(set, sample, &chosen, baseline)?).collect::<Vec<_>>())
+        Ok(wanted
+            .into_iter()
+            .zip(maps(set, sample, &chosen, baseline, context.study.localise.cell)?)
+            .collect::<Vec<_>>())
     });
     let mut bytes: Vec<Vec<u8>> = cavs.iter().map(|_| Vec::new()).collect();
     for (k, map) in maps.collect::<Result<Vec<_>>>()?.into_iter().flatten() {

@@ -121,11 +121,11 @@ fn draw_bar(
     y: &impl Fn(f64) -> i32,
 ) -> Result<()> {
     let colour = probe_colour(probe);
-    let fill = if variant == "ti" { pale(colour, 0.55) } else { colour };
+    let fill = if variant == "full" { colour } else { pale(colour, 0.55) };
     let (left, right, middle) = (x + 1, x + width - 1, x + width / 2);
     let (high, low) = (y(summary.mean.max(0.0)), y(summary.mean.min(0.0)));
     block(root, (left, high), (right, low), fill)?;
-    if variant == "ti" {
+    if variant != "full" {
         root.draw(&Rectangle::new([(left, high), (right, low)], colour)).map_err(failed)?;
     }
     if summary.low < summary.high {

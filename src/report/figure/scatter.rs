@@ -159,7 +159,7 @@ pub(super) fn mark(root: &Area<'_>, at: (i32, i32), (probe, variant): Series<'_>
 
 /// A circle for full probes, a triangle for translation-invariant ones.
 fn shape(root: &Area<'_>, (x, y): (i32, i32), variant: &str, edge: RGBColor, fill: RGBColor) -> Result<()> {
-    if variant != "ti" {
+    if variant == "full" {
         root.draw(&Circle::new((x, y), 5, fill.filled())).map_err(failed)?;
         return root.draw(&Circle::new((x, y), 5, edge)).map_err(failed);
     }

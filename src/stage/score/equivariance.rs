@@ -111,7 +111,13 @@ impl Setting<'_> {
         let id = self.context.dataset.samples()[self.unit.test[t]].id.as_str();
         for (v, view) in views.iter().enumerate() {
             let Some(motion) = view.motion(self.preprocess.size, self.context.seed, id, &masks) else { continue };
-            let seen = maps(self.views, t * views.len() + v, &cavs, self.baseline.as_deref())?;
+            let seen = maps(
+                self.views,
+                t * views.len() + v,
+                &cavs,
+                self.baseline.as_deref(),
+                self.context.study.localise.cell,
+            )?;
             for ((k, at), seen) in chosen.iter().zip(seen) {
                 let of_concept = &self.clean[*k];
                 let other = (at + 1) % of_concept.len();
