@@ -72,7 +72,8 @@ fn choose(context: &Context, concept: usize, samples: &[usize], scores: &[f64]) 
     for outcome in OUTCOMES {
         let mut found = by_outcome.remove(outcome).unwrap_or_default();
         found.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
-        let wanted = if outcome == OUTCOMES[2] { 1 } else { context.study.localise.examples };
+        let examples = context.study.localise.examples;
+        let wanted = if outcome == OUTCOMES[2] { examples.min(1) } else { examples };
         let count = wanted.min(found.len());
         chosen.extend((0..count).map(|i| (outcome, found[i * found.len() / count])));
     }
