@@ -20,6 +20,7 @@
 pub mod activation;
 pub mod cli;
 pub mod command;
+mod conjugate;
 pub mod dataset;
 pub mod error;
 pub mod localise;

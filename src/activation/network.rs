@@ -5,7 +5,6 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::model::Graph;
-use crate::model::graph::Op;
 
 /// A network, where it runs, and how many pictures it takes at once.
 #[derive(Clone, Copy)]
@@ -48,11 +47,9 @@ impl<'a> Network<'a> {
         self.graph.layout(node).map_shape()
     }
 
-    /// The node of the class logits: `logits` in the zoo's networks, otherwise the last node, or the one before a softmax.
+    /// The node of the class logits: see [`Graph::logits`].
     pub fn logits(&self) -> usize {
-        let last = self.graph.layers().len();
-        let before = if matches!(self.graph.op(last), Op::Softmax) { self.graph.inputs(last)[0] } else { last };
-        self.graph.layer("logits").unwrap_or(before)
+        self.graph.logits()
     }
 
     fn tensor(&self, inputs: &[f32]) -> Result<Tensor> {

@@ -57,9 +57,9 @@ fn shape(shape: &[usize]) -> String {
 }
 
 fn probes(out: &mut dyn Write) -> Result<()> {
-    writeln!(out, "{:18} about", "probe")?;
+    writeln!(out, "{:20} about", "probe")?;
     for kind in KINDS {
-        writeln!(out, "{:18} {}", kind.name(), kind.about())?;
+        writeln!(out, "{:20} {}", kind.name(), kind.about())?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use image::RgbImage;
 
 use super::mask::Mask;
+use crate::conjugate::conjugate_gradients;
 
 /// What fills a picture of which nothing is known.
 const GREY: u8 = 128;
@@ -74,37 +75,20 @@ impl System {
         self.outer.iter().map(|known| known.iter().map(|at| level(*at)).sum()).collect()
     }
 
-    fn apply(&self, x: &[f64]) -> Vec<f64> {
-        let row = |i: usize| self.degree[i] * x[i] - self.inner[i].iter().map(|j| x[*j]).sum::<f64>();
-        (0..x.len()).map(row).collect()
+    fn apply(&self, x: &[f64], out: &mut [f64]) {
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = self.degree[i] * x[i] - self.inner[i].iter().map(|j| x[*j]).sum::<f64>();
+        }
     }
 
-    /// Conjugate gradients. The matrix is positive definite, as the region is not the whole picture.
+    /// From the mean of the surround on. The matrix is positive definite, as the region is not the whole picture.
     fn solve(&self, right: &[f64]) -> Vec<f64> {
         let known: usize = self.outer.iter().map(Vec::len).sum();
-        let mean = right.iter().sum::<f64>() / known.max(1) as f64;
-        let mut x = vec![mean; right.len()];
-        let mut residual: Vec<f64> = right.iter().zip(self.apply(&x)).map(|(b, a)| b - a).collect();
-        let mut direction = residual.clone();
-        let mut square = dot(&residual, &residual);
-        for _ in 0..STEPS {
-            if square <= RESIDUAL * RESIDUAL * right.len() as f64 {
-                break;
-            }
-            let applied = self.apply(&direction);
-            let step = square / dot(&direction, &applied);
-            x.iter_mut().zip(&direction).for_each(|(x, d)| *x += step * d);
-            residual.iter_mut().zip(&applied).for_each(|(r, a)| *r -= step * a);
-            let next = dot(&residual, &residual);
-            direction.iter_mut().zip(&residual).for_each(|(d, r)| *d = r + next / square * *d);
-            square = next;
-        }
+        let mut x = vec![right.iter().sum::<f64>() / known.max(1) as f64; right.len()];
+        let goal = RESIDUAL * RESIDUAL * right.len() as f64;
+        conjugate_gradients(&mut x, right, goal, STEPS, |x, out| self.apply(x, out));
         x
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]

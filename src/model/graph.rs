@@ -212,6 +212,13 @@ impl Graph {
         &self.classes
     }
 
+    /// The node of the class logits: `logits` in the zoo's networks, otherwise the last node, or the one before a softmax.
+    pub fn logits(&self) -> usize {
+        let last = self.layers().len();
+        let before = if matches!(self.op(last), Op::Softmax) { self.inputs(last)[0] } else { last };
+        self.layer("logits").unwrap_or(before)
+    }
+
     /// Digest of the architecture and the weights.
     pub fn digest(&self) -> &Digest {
         &self.digest

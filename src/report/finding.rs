@@ -232,12 +232,23 @@ fn compared(comparisons: &[Comparison]) -> Vec<Finding> {
             [] => String::new(),
             _ => format!(" The largest: {}.", held.iter().take(3).map(|c| described(c)).collect::<Vec<_>>().join("; ")),
         };
+        let concepts = own.iter().map(|c| c.n).max().unwrap_or(0);
+        // What a sign-flip test gives where every concept agrees, times Holm's first factor.
+        let least = 0.5f64.powi(concepts as i32 - 1);
+        let hopeless = if least * own.len() as f64 > 0.05 {
+            format!(
+                " None could: {concepts} concepts give a p of {} at best, which the correction multiplies by {}.",
+                short_number(least),
+                own.len()
+            )
+        } else {
+            String::new()
+        };
         let text = format!(
-            "{} of {} differences between probes over {} concepts hold after Holm's correction.{largest} Where none is \
-             shown, probes are not shown to be equal.",
+            "{} of {} differences between probes over {concepts} concepts hold after Holm's correction.{hopeless}{largest} \
+             Where none is shown, probes are not shown to be equal.",
             held.len(),
             own.len(),
-            own.iter().map(|c| c.n).max().unwrap_or(0),
         );
         (!own.is_empty()).then(|| finding(format!("Probes by {}", metric_short(metric)), text))
     };
@@ -462,6 +473,23 @@ mod tests {
         let correlated = super::super::correlations(&runs, "accuracy", &options, seed);
         let told = findings(&rows, &compared, &correlated);
         told.sentences.into_iter().map(|f| f.text).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_correction_that_nothing_can_pass_is_said() {
+        let mut rows = Vec::new();
+        for i in 0..6 {
+            for (probe, value) in [("classifier", 0.9), ("pattern", 0.8), ("fp", 0.7)] {
+                let value = value + f64::from(i) / 100.0;
+                rows.push(row("l", &format!("c{i}"), probe, "full", "accuracy", value));
+            }
+        }
+        let runs = [super::super::Run { name: "one", rows: &rows }];
+        let options = crate::metric::CompareOptions { bootstrap: 100 };
+        let found = super::super::comparisons(&runs, &super::super::ByProbe::new(), &options, crate::seed::Seed(1));
+        let text = &compared(&found)[0].text;
+        assert!(text.starts_with("0 of 3 differences"), "{text}");
+        assert!(text.contains("None could: 6 concepts give a p of 0.03 at best") && text.contains("by 3."), "{text}");
     }
 
     #[test]

@@ -60,6 +60,24 @@ pub(super) fn series<'a>(rows: impl Iterator<Item = &'a MetricRow>) -> Vec<Serie
     all
 }
 
+/// Rows of several runs averaged: one a model, layer, concept, probe, variant, split, metric and parameter, of no study and
+/// without interval. Values that are not finite are left out.
+pub(super) fn over_runs(rows: &[MetricRow]) -> Vec<MetricRow> {
+    let mut all: BTreeMap<_, Vec<&MetricRow>> = BTreeMap::new();
+    for row in rows.iter().filter(|r| r.estimate.value.is_finite()) {
+        let place = (&row.model, &row.layer, &row.concept, &row.probe, &row.variant);
+        all.entry((place, &row.split, &row.metric, &row.parameter)).or_default().push(row);
+    }
+    let averaged = all.into_values().map(|rows| {
+        let values: Vec<f64> = rows.iter().map(|r| r.estimate.value).collect();
+        let mut out = rows[0].clone();
+        (out.study, out.seed) = (String::new(), 0);
+        (out.estimate.value, out.estimate.ci_low, out.estimate.ci_high) = (mean(&values), f64::NAN, f64::NAN);
+        out
+    });
+    averaged.collect()
+}
+
 /// The finite rows that stand for a metric: of the test split where there is one, and those without a parameter where
 /// there are any; else all parameters but the ceiling ratio.
 pub(super) fn headline<'a>(rows: &'a [MetricRow], metric: &str) -> Vec<&'a MetricRow> {
@@ -114,6 +132,20 @@ fn mean(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_are_averaged_where_they_have_a_value() {
+        let of = |study: &str, concept: &str, value: f64| {
+            let mut row = super::super::demo::row("l", concept, "classifier", "ti", "accuracy", value);
+            row.study = study.to_owned();
+            row
+        };
+        let rows = [of("one", "a", 0.5), of("two", "a", 1.0), of("one", "b", f64::NAN), of("two", "b", 0.25)];
+        let found = over_runs(&rows);
+        let told: Vec<_> = found.iter().map(|r| (r.concept.as_str(), r.estimate.value, r.study.as_str())).collect();
+        assert_eq!(told, [("a", 0.75, ""), ("b", 0.25, "")]);
+        assert!(found[0].estimate.ci_low.is_nan());
+    }
 
     #[test]
     fn numbers_in_names_count_as_numbers() {

@@ -190,8 +190,8 @@ fn graph(study: &Study, device: &Device) -> Result<Option<Graph>> {
 /// The place of the logits in the list of nodes, to which they are added where they lack. A network without names for its
 /// classes and without a layer `logits` has none.
 fn head(graph: &Graph, nodes: &mut Vec<(String, usize)>) -> Option<usize> {
-    let last = graph.layers().len();
-    let node = graph.layer("logits").ok().or((!graph.classes().is_empty()).then_some(last))?;
+    let named = graph.layer("logits").is_ok() || !graph.classes().is_empty();
+    let node = named.then(|| graph.logits())?;
     let place = nodes.iter().position(|(_, n)| *n == node);
     Some(place.unwrap_or_else(|| {
         nodes.push((graph.layer_name(node).to_owned(), node));

@@ -1,14 +1,15 @@
 //! Noisy linear imputation, of ROAD (Rong et al. 2022): removed pixels become what their neighbours make likely, so that
 //! their shape tells nothing.
 
+use crate::conjugate::conjugate_gradients;
+
 /// Weight of a neighbour beside a pixel, and of one at its corners.
 const WEIGHTS: [f64; 2] = [1.0 / 6.0, 1.0 / 12.0];
 /// The residual at which a solution is good enough, relative to the right side.
 const TOLERANCE: f64 = 1e-6;
 
 /// The planes of a picture with the pixels that are `missing` filled in: each is the weighted mean of its neighbours, known
-/// and missing ones alike, which is one sparse, symmetric and positive definite system; solved by conjugate gradients
-/// (Hestenes & Stiefel 1952). Neighbours beyond the edge do not count. Where everything is missing, zeros.
+/// and missing ones alike, which is one sparse, symmetric and positive definite system. Neighbours beyond the edge do not count. Where everything is missing, zeros.
 pub fn impute(input: &[f32], (height, width): (usize, usize), missing: &[bool]) -> Vec<f32> {
     let frame = Frame { height, width };
     let inside = frame.spread(&vec![1.0; height * width]);
@@ -20,7 +21,7 @@ pub fn impute(input: &[f32], (height, width): (usize, usize), missing: &[bool]) 
         let known: Vec<f32> = plane.iter().zip(missing).map(|(v, gone)| if *gone { 0.0 } else { *v }).collect();
         let found = system.solve(&system.frame.spread(&known));
         let gone = (0..missing.len()).filter(|i| missing[*i]);
-        gone.zip(&system.pixels).for_each(|(i, at)| plane[i] = found[*at] as f32);
+        gone.zip(found).for_each(|(i, value)| plane[i] = value as f32);
     }
     out
 }
@@ -50,7 +51,7 @@ impl Frame {
     }
 }
 
-/// The equations of the missing pixels. Vectors are framed planes that are zero where nothing is missing.
+/// The equations of the missing pixels.
 struct System {
     frame: Frame,
     /// The missing pixels' places.
@@ -60,39 +61,20 @@ struct System {
 }
 
 impl System {
-    fn apply(&self, x: &[f64], out: &mut [f64]) {
-        for (at, diagonal) in self.pixels.iter().zip(&self.diagonal) {
-            out[*at] = diagonal * x[*at] - self.frame.around(x, *at);
-        }
-    }
-
-    /// The solution for `known`, the framed plane with zeros where pixels are missing.
+    /// The missing pixels for `known`, the framed plane with zeros where they are.
     fn solve(&self, known: &[f64]) -> Vec<f64> {
-        let zeros = vec![0.0; known.len()];
-        let (mut x, mut image, mut residual) = (zeros.clone(), zeros.clone(), zeros);
-        self.pixels.iter().for_each(|at| residual[*at] = self.frame.around(known, *at));
-        let mut way = residual.clone();
-        let mut square = self.dot(&residual, &residual);
-        let goal = square * TOLERANCE * TOLERANCE;
-        for _ in 0..self.pixels.len() {
-            if square <= goal {
-                break;
+        let right: Vec<f64> = self.pixels.iter().map(|at| self.frame.around(known, *at)).collect();
+        let goal = right.iter().map(|v| v * v).sum::<f64>() * TOLERANCE * TOLERANCE;
+        let mut x = vec![0.0; right.len()];
+        // The unknown pixels in the frame, zero elsewhere.
+        let mut plane = vec![0.0; known.len()];
+        conjugate_gradients(&mut x, &right, goal, self.pixels.len(), |x, out| {
+            self.pixels.iter().zip(x).for_each(|(at, x)| plane[*at] = *x);
+            for ((out, at), (diagonal, x)) in out.iter_mut().zip(&self.pixels).zip(self.diagonal.iter().zip(x)) {
+                *out = diagonal * x - self.frame.around(&plane, *at);
             }
-            self.apply(&way, &mut image);
-            let step = square / self.dot(&way, &image);
-            for at in &self.pixels {
-                x[*at] += step * way[*at];
-                residual[*at] -= step * image[*at];
-            }
-            let next = self.dot(&residual, &residual);
-            self.pixels.iter().for_each(|at| way[*at] = residual[*at] + next / square * way[*at]);
-            square = next;
-        }
+        });
         x
-    }
-
-    fn dot(&self, a: &[f64], b: &[f64]) -> f64 {
-        self.pixels.iter().map(|at| a[*at] * b[*at]).sum()
     }
 }
 

@@ -29,7 +29,8 @@ const CAPTIONS: [(&str, &str); 14] = [
     ),
     (
         "scatter-truth",
-        "The cosine with the true direction against each metric; one point a concept, probe, variant and run.",
+        "The cosine with the true direction against each metric; one point a concept, probe and variant, the mean over runs. \
+         Rank correlations are of the runs' own points.",
     ),
     (
         "fp",
@@ -100,10 +101,11 @@ pub fn figures(page: &Page<'_>) -> Result<Vec<(String, String)>> {
 pub fn compared(rows: &[MetricRow], correlations: &[Correlation]) -> Result<Vec<(String, String)>> {
     let rows = &select::by_key(rows);
     let mut all = measured(rows)?;
+    let averaged = &select::over_runs(rows);
     for (i, layer) in select::layers(rows).iter().enumerate() {
         for (name, against) in [("truth", TRUTH), ("accuracy", "accuracy")] {
             all.add(&format!("forest-{name}-{}.svg", i + 1), forest::draw(correlations, layer, against)?);
-            all.add(&format!("scatter-{name}-{}.svg", i + 1), scatter::draw(rows, layer, against, correlations)?);
+            all.add(&format!("scatter-{name}-{}.svg", i + 1), scatter::draw(averaged, layer, against, correlations)?);
         }
     }
     Ok(all.0)

@@ -19,57 +19,50 @@ use crate::store::digest::Digest;
 
 const KIND: &str = "consistency";
 
-/// Layers one after the other, by their place in the network, in every variant that both have.
-pub(super) fn pairs(context: &Context) -> Vec<(usize, usize, Variant)> {
+/// Two layers of the study, one after the other, in a variant that both have.
+pub(super) struct Pair {
+    pub(super) first: usize,
+    second: usize,
+    pub(super) variant: Variant,
+}
+
+/// All pairs, by their place in the network.
+pub(super) fn pairs(context: &Context) -> Vec<Pair> {
     let units = units(context);
-    let pair = |(second, variant): &(usize, Variant)| Some((layer_before(context, *second)?, *second, *variant));
-    units.iter().filter_map(pair).filter(|(first, _, variant)| units.contains(&(*first, *variant))).collect()
+    let pair = |(second, variant): &(usize, Variant)| {
+        let first = layer_before(context, *second)?;
+        units.contains(&(first, *variant)).then_some(Pair { first, second: *second, variant: *variant })
+    };
+    units.iter().filter_map(pair).collect()
 }
 
 pub(super) fn run(context: &Context, options: &ConsistencyOptions) -> Result<()> {
     let pairs = pairs(context);
     let mut progress = Progress::start("consistency", pairs.len());
-    for (first, second, variant) in pairs {
-        let key = key(context, options, first, second, variant)?;
-        let missing = make(context, KIND, &key, first, || measure(context, options, first, second, variant))?;
+    for pair in pairs {
+        let key = key(context, options, &pair)?;
+        let missing = make(context, KIND, &key, pair.first, || measure(context, options, &pair))?;
         progress.advance(1, missing);
     }
     progress.finish("pairs of layers");
     Ok(())
 }
 
-fn key(
-    context: &Context,
-    options: &ConsistencyOptions,
-    first: usize,
-    second: usize,
-    variant: Variant,
-) -> Result<Digest> {
-    Ok(table_key(context, "consistency v1", first)?
-        .json("second", &context.layers[second].node)?
-        .field("probe", fit::key(context, first, variant)?.as_str())
-        .field("second probe", fit::key(context, second, variant)?.as_str())
+fn key(context: &Context, options: &ConsistencyOptions, pair: &Pair) -> Result<Digest> {
+    Ok(table_key(context, "consistency v1", pair.first)?
+        .json("second", &context.layers[pair.second].node)?
+        .field("probe", fit::key(context, pair.first, pair.variant)?.as_str())
+        .field("second probe", fit::key(context, pair.second, pair.variant)?.as_str())
         .json("options", options)?
         .finish())
 }
 
-pub(super) fn get(
-    context: &Context,
-    options: &ConsistencyOptions,
-    first: usize,
-    second: usize,
-    variant: Variant,
-) -> Result<Found> {
-    table(context, KIND, &key(context, options, first, second, variant)?)
+pub(super) fn get(context: &Context, options: &ConsistencyOptions, pair: &Pair) -> Result<Found> {
+    table(context, KIND, &key(context, options, pair)?)
 }
 
-fn measure(
-    context: &Context,
-    options: &ConsistencyOptions,
-    first: usize,
-    second: usize,
-    variant: Variant,
-) -> Result<Found> {
+fn measure(context: &Context, options: &ConsistencyOptions, pair: &Pair) -> Result<Found> {
+    let Pair { first, second, variant } = *pair;
     let network = network(context)?;
     let mut samples = context.part(Part::Test);
     samples.shuffle(&mut context.seed.stream("consistency/pictures"));

@@ -74,8 +74,8 @@ pub fn get(context: &Context) -> Result<Shown> {
         }
     }
     if let Some(options) = &context.study.consistency {
-        for (first, second, variant) in consistency::pairs(context) {
-            shown.add(context, first, variant, consistency::get(context, options, first, second, variant)?);
+        for pair in consistency::pairs(context) {
+            shown.add(context, pair.first, pair.variant, consistency::get(context, options, &pair)?);
         }
     }
     Ok(shown)
@@ -96,8 +96,7 @@ impl Shown {
 
 /// The units whose probes have a linear score: only that has a direction to hold a gradient against.
 fn units(context: &Context) -> Vec<(usize, Variant)> {
-    let linear = |(_, variant): &(usize, Variant)| matches!(variant, Variant::Full | Variant::TranslationInvariant);
-    context.units().into_iter().filter(linear).collect()
+    context.units().into_iter().filter(|(_, variant)| variant.is_linear()).collect()
 }
 
 /// The layer of the study that the network comes to before this one.
