@@ -29,9 +29,16 @@ pub enum Command {
     /// Compute attribution maps of fitted probes
     #[command(after_help = "Example: cavern localise probes/quickstart.toml")]
     Localise(StudyArgs),
-    /// Render what a study's directions ask for (activation maximisation)
-    #[command(after_help = "Example: cavern maximise probes/quickstart.toml --set maximise.steps=64")]
-    Maximise(StudyArgs),
+    /// Render what a study's directions, or units of a network, ask for (activation maximisation)
+    #[command(after_help = "Examples:\n  \
+        cavern maximise probes/quickstart.toml --set maximise.steps=64\n  \
+        cavern maximise elements_cnn conv6:3 'conv6:3 - conv6:5' logits:0 --set maximise.steps=64\n\n\
+        A unit is LAYER:CHANNEL, its mean over positions; LAYER:CHANNEL@ROW,COLUMN or @centre, one position;\n\
+        LAYER:CHANNEL@class, the class token; LAYER:headN, an attention head; LAYER:NAME, a class's logit. Units are\n\
+        added and subtracted with spaces about the sign, and weighted as in '0.5*conv6:3 + conv6:5'. Layers are those\n\
+        of `cavern ls layers`. The keys of --set are those of a study's [maximise] table, and seed.\n\
+        The last line on stdout is the folder of the pictures. Running it again makes only what is missing.")]
+    Maximise(MaximiseArgs),
     /// Measure fitted probes
     #[command(after_help = "Example: cavern score probes/quickstart.toml")]
     Score(StudyArgs),
@@ -82,6 +89,38 @@ pub struct StudyArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Folder for runs
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// Folder for artifacts, to share between studies [default: OUT/store]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Where networks run: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// What `maximise` takes.
+#[derive(Debug, Clone, Args)]
+pub struct MaximiseArgs {
+    /// The study file (TOML); or, with units, a name of `cavern ls models` or an ONNX file
+    #[arg(value_name = "STUDY|MODEL")]
+    pub target: PathBuf,
+    /// Units of the model's layers: LAYER:UNIT
+    #[arg(value_name = "LAYER:UNIT")]
+    pub units: Vec<String>,
+    /// With units: the weights file
+    #[arg(long, value_name = "PATH", requires = "units")]
+    pub weights: Option<PathBuf>,
+    /// With units: height and width of the input in pixels, where the network allows a choice
+    #[arg(long, value_name = "PIXELS", requires = "units")]
+    pub size: Option<usize>,
+    /// Change a key: --set maximise.steps=256
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder for runs; of units, for their pictures
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,
     /// Folder for artifacts, to share between studies [default: OUT/store]

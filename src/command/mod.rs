@@ -7,6 +7,7 @@ pub mod compare;
 pub mod dataset;
 pub mod inspect;
 pub mod ls;
+pub mod maximise;
 pub mod predict;
 pub mod profile;
 pub mod train;
@@ -26,7 +27,7 @@ pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Extract(args) => stage::run(&args, &[Stage::Extract], out),
         Command::Fit(args) => stage::run(&args, &[Stage::Fit], out),
         Command::Localise(args) => stage::run(&args, &[Stage::Localise], out),
-        Command::Maximise(args) => stage::run(&args, &[Stage::Maximise], out),
+        Command::Maximise(args) => maximise::run(&args, out),
         Command::Score(args) => stage::run(&args, &[Stage::Score], out),
         Command::Sensitivity(args) => stage::run(&args, &[Stage::Sensitivity], out),
         Command::Report(args) => stage::run(&args, &[Stage::Report], out),

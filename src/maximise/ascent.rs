@@ -1,82 +1,37 @@
-//! The ascent itself: many pictures at once, each towards its own direction.
+//! The ascent itself: many pictures at once, each towards its own objective.
 
 use candle_core::{Device, Tensor, Var};
-use image::RgbImage;
+use rayon::prelude::*;
 
-use super::adam::Adam;
-use super::colour::Colour;
-use super::fourier::Fourier;
 use super::job::Job;
-use super::objective::Objective;
+use super::optimiser::Optimiser;
 use super::options::MaximiseOptions;
-use super::transform::{self, Affine};
+use super::painter::{Data, Painter};
+use super::rendering::{Look, Planes, Rendering, Track};
+use super::transform::Drawn;
+use super::view::View;
 use crate::error::{Error, Result};
-use crate::model::graph::{Graph, Layout};
-use crate::probe::Variant;
+use crate::model::graph::Graph;
 use crate::seed::Seed;
 
 /// Steps between two looks at the unshaken pictures.
 const LOOK: usize = 8;
-/// Level of the border, in \[0, 1\].
-const GREY: f64 = 0.5;
-/// Decay of the spectrum: that of natural pictures.
-const DECAY: f64 = 1.0;
 
-/// A picture that was made for a direction.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rendering {
-    /// The picture after the last step.
-    pub picture: RgbImage,
-    /// The unshaken picture with the highest score, of every eighth step and the last.
-    pub best: RgbImage,
-    /// The objective at every step, of the shaken picture: what Adam climbs, noisy by the shaking.
-    pub trace: Vec<f32>,
-    /// Score of the last picture, unshaken, as probes have it without their offset: `<w, z>`, or the mean of `z_p v`.
-    pub final_score: f32,
-    /// The same of the best picture.
-    pub best_score: f32,
-    /// Steps made before the best picture.
-    pub best_step: usize,
-    /// What is wrong with the picture, where something is: "gradient is zero" or "never active".
-    pub diagnosis: Option<String>,
-}
-
-impl Rendering {
-    /// The last picture as a PNG file.
-    ///
-    /// # Errors
-    /// When it cannot be encoded.
-    pub fn png(&self) -> Result<Vec<u8>> {
-        png(&self.picture)
-    }
-}
-
-/// A picture as a PNG file.
+/// Renders every job, in the jobs' order. `done` is called after every step with the number of pictures that made it:
+/// `jobs.len() * options.steps` in all. A job's result depends on the graph, the job, the options, the data's statistics and
+/// the seed; the batch it is in and the number of threads change no byte.
 ///
 /// # Errors
-/// When it cannot be encoded.
-pub fn png(picture: &RgbImage) -> Result<Vec<u8>> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    let written = picture.write_to(&mut bytes, image::ImageFormat::Png);
-    written.map_err(|e| Error::Failure(format!("cannot encode a picture: {e}")))?;
-    Ok(bytes.into_inner())
-}
-
-/// Renders every job at the activation of `node`, in the jobs' order. `done` is called after every step with the number
-/// of pictures that made it: `jobs.len() * options.steps` in all. A job's result depends on the graph, the job, the
-/// options and the seed; the batch it is in and the number of threads change no byte.
-///
-/// # Errors
-/// When a direction does not fit the layer, the network does not take colour pictures, or a value stops being finite.
+/// When an objective does not fit its layers, or a value stops being finite.
 pub fn maximise(
     graph: &Graph,
-    node: usize,
     jobs: &[Job],
     options: &MaximiseOptions,
+    data: &Data,
     seed: Seed,
     done: impl FnMut(usize),
 ) -> Result<Vec<Rendering>> {
-    maximise_on(&Device::Cpu, graph, node, jobs, options, seed, done)
+    maximise_on(&Device::Cpu, graph, jobs, options, data, seed, done)
 }
 
 /// The same on the device that the graph's weights are on.
@@ -86,194 +41,182 @@ pub fn maximise(
 pub fn maximise_on(
     device: &Device,
     graph: &Graph,
-    node: usize,
     jobs: &[Job],
     options: &MaximiseOptions,
+    data: &Data,
     seed: Seed,
     mut done: impl FnMut(usize),
 ) -> Result<Vec<Rendering>> {
     options.check()?;
-    let layer = Layer::new(graph, node, device)?;
-    jobs.iter().try_for_each(|job| layer.check(job))?;
     let mut renderings = Vec::with_capacity(jobs.len());
-    for jobs in jobs.chunks(options.batch) {
-        let mut ascent = Ascent::new(&layer, jobs, options, seed);
-        for step in 0..options.steps {
-            if step % LOOK == 0 {
-                ascent.look(step)?;
+    // Pictures that go through the network together end at the same layers.
+    for alike in jobs.chunk_by(|a, b| a.objective.nodes() == b.objective.nodes()) {
+        let cut = Cut::new(graph, alike)?;
+        let painter = Painter::new(graph, device, cut.cell, options, data)?;
+        for jobs in alike.chunks(options.batch) {
+            let mut ascent = Ascent::new(&cut, &painter, jobs, options, seed)?;
+            for step in 0..options.steps {
+                if step % LOOK == 0 {
+                    ascent.look(step)?;
+                }
+                ascent.step(step)?;
+                done(jobs.len());
             }
-            ascent.step(step)?;
-            done(jobs.len());
+            ascent.look(options.steps)?;
+            renderings.extend(ascent.finish());
         }
-        ascent.look(options.steps)?;
-        renderings.extend(ascent.finish());
     }
     Ok(renderings)
 }
 
-/// The layer that is asked, with the maps to its network's input.
-struct Layer<'a> {
+/// A network up to the layers that objectives read.
+struct Cut<'a> {
     graph: &'a Graph,
-    device: &'a Device,
-    node: usize,
-    layout: Layout,
-    /// Height and width of the input in pixels.
-    size: (usize, usize),
-    /// Side of a cell of the layer's grid, in pixels of the input.
+    /// For the first steps: see [`Graph::redirecting`].
+    redirecting: Graph,
+    nodes: Vec<usize>,
+    views: Vec<View>,
+    /// Side of a cell of the finest layer's grid, in pixels of the input.
     cell: usize,
-    /// Channels of the activation, and values of one activation.
-    channels: usize,
-    values: usize,
-    fourier: Fourier,
-    colour: Colour,
 }
 
-impl<'a> Layer<'a> {
-    fn new(graph: &'a Graph, node: usize, device: &'a Device) -> Result<Self> {
-        let [colours, height, width] = graph.input_shape();
-        if colours != 3 || height == 0 || width == 0 {
-            let problem = format!("its input is {:?}, not a colour picture", graph.input_shape());
-            let hint = "pictures can be made for networks with three input channels";
-            return Err(Error::data(format!("model `{}`", graph.name()), problem, hint));
-        }
-        let layout = graph.layout(node);
-        let shape = layout.map_shape();
-        Ok(Self {
-            graph,
-            device,
-            node,
-            layout,
-            size: (height, width),
-            cell: width / shape[2].max(1),
-            channels: shape[0],
-            values: shape.iter().product(),
-            fourier: Fourier::new(height, width, DECAY),
-            colour: Colour::input(graph.preprocess()),
-        })
-    }
-
-    fn name(&self) -> &str {
-        self.graph.layer_name(self.node)
+impl<'a> Cut<'a> {
+    fn new(graph: &'a Graph, jobs: &[Job]) -> Result<Self> {
+        let nodes = jobs.first().map(|job| job.objective.nodes()).unwrap_or_default();
+        let views: Vec<View> = nodes.iter().map(|node| View::of(graph.layout(*node))).collect();
+        let columns = views.iter().map(|v| v.grid[1]).max().unwrap_or(1);
+        let cell = graph.input_shape()[2] / columns.max(1);
+        let cut = Self { graph, redirecting: graph.redirecting(), nodes, views, cell };
+        jobs.iter().try_for_each(|job| cut.check(job))?;
+        Ok(cut)
     }
 
     fn check(&self, job: &Job) -> Result<()> {
-        let wanted = if job.variant == Variant::Full { self.values } else { self.channels };
-        if job.direction.len() == wanted && wanted > 0 {
-            return Ok(());
+        if job.objective.terms.is_empty() {
+            return Err(self.failure(job, "its objective has no terms", "name a unit or a direction"));
         }
-        let problem =
-            format!("the {} direction has {} values, wanted {wanted}", job.variant.name(), job.direction.len());
-        Err(self.failure(job, &problem, "fit the probe on this layer of this model"))
+        for term in &job.objective.terms {
+            let view = View::of(self.graph.layout(term.node));
+            if let Some((got, wanted)) =
+                term.reading.wanted(&view).filter(|(got, wanted)| got != wanted || *wanted == 0)
+            {
+                let layer = self.graph.layer_name(term.node);
+                let problem = format!("the direction has {got} values, layer `{layer}` wants {wanted}");
+                return Err(self.failure(job, &problem, "fit the probe on this layer of this model"));
+            }
+        }
+        Ok(())
     }
 
     fn failure(&self, job: &Job, problem: &str, hint: &str) -> Error {
-        Error::data(format!("layer `{}`, job `{}`, seed {}", self.name(), job.label, job.seed), problem, hint)
-    }
-
-    /// Activations `[batch, values]` of network inputs.
-    fn activations(&self, input: &Tensor) -> Result<Tensor> {
-        let mut out = self.graph.forward(input, &[self.node])?;
-        let z = out.pop().ok_or_else(|| Error::Failure("the network gave no activation".into()))?;
-        Ok(self.layout.to_map(&z)?.flatten_from(1)?)
+        let names: Vec<&str> = self.nodes.iter().map(|node| self.graph.layer_name(*node)).collect();
+        let subject = format!("layer `{}`, job `{}`, seed {}", names.join("`, `"), job.label, job.seed);
+        Error::data(subject, problem, hint)
     }
 }
 
 /// One batch of jobs on its way.
 struct Ascent<'a> {
-    layer: &'a Layer<'a>,
+    cut: &'a Cut<'a>,
+    painter: &'a Painter,
     jobs: &'a [Job],
-    objectives: Vec<Objective<'a>>,
     options: &'a MaximiseOptions,
     seed: Seed,
-    /// Coefficients of all pictures, one after the other.
-    spectra: Vec<f32>,
-    adam: Adam,
+    /// What all pictures are made of, one after the other.
+    numbers: Vec<f32>,
+    optimiser: Optimiser,
     tracks: Vec<Track>,
 }
 
-/// What is remembered of one picture.
-#[derive(Default)]
-struct Track {
-    trace: Vec<f32>,
-    best: Option<Look>,
-    last: Option<Look>,
-    /// Whether any step had a gradient.
-    moved: bool,
-}
-
-#[derive(Clone)]
-struct Look {
-    step: usize,
-    score: f64,
-    picture: RgbImage,
-}
-
 impl<'a> Ascent<'a> {
-    fn new(layer: &'a Layer<'a>, jobs: &'a [Job], options: &'a MaximiseOptions, seed: Seed) -> Self {
-        let noise = |job: &Job| layer.fourier.noise(seed, &format!("maximise noise {}", job.seed));
-        let spectra: Vec<f32> = jobs.iter().flat_map(noise).collect();
-        let objective =
-            |j: &'a Job| Objective { direction: &j.direction, variant: j.variant, cosine_power: options.cosine_power };
-        Self {
-            layer,
-            jobs,
-            objectives: jobs.iter().map(objective).collect(),
-            options,
-            seed,
-            adam: Adam::new(spectra.len(), options.learning_rate),
-            spectra,
-            tracks: jobs.iter().map(|_| Track::default()).collect(),
+    fn new(
+        cut: &'a Cut<'a>,
+        painter: &'a Painter,
+        jobs: &'a [Job],
+        options: &'a MaximiseOptions,
+        seed: Seed,
+    ) -> Result<Self> {
+        let each: usize = painter.numbers();
+        let mut numbers = Vec::with_capacity(jobs.len() * each);
+        for job in jobs {
+            match &job.start {
+                None => numbers.extend(painter.start(seed, &format!("maximise noise {}", job.seed))),
+                Some(start) if start.len() == each => numbers.extend(start),
+                Some(start) => {
+                    let problem = format!("it starts from {} numbers, wanted {each}", start.len());
+                    return Err(cut.failure(job, &problem, "start from numbers of the same parameterisation"));
+                }
+            }
         }
+        let optimiser = Optimiser::new(options.optimiser, numbers.len(), each, options.learning_rate);
+        let tracks = jobs.iter().map(|_| Track::default()).collect();
+        Ok(Self { cut, painter, jobs, options, seed, numbers, optimiser, tracks })
     }
 
-    /// All coefficients, where the network is.
-    fn spectrum(&self) -> Result<Tensor> {
-        let shape = [&[self.jobs.len()], self.layer.fourier.shape().as_slice()].concat();
-        Ok(Tensor::from_slice(&self.spectra, shape, self.layer.device)?)
-    }
-
-    /// One step of Adam on all pictures. All tensors of the step are dropped at its end, and their graph with them.
+    /// One step on all pictures. All tensors of the step are dropped at its end, and their graph with them.
     fn step(&mut self, step: usize) -> Result<()> {
-        let spectrum = Var::from_tensor(&self.spectrum()?)?;
-        let colours = self.layer.colour.apply(&self.layer.fourier.apply(&spectrum)?)?;
-        let input = transform::sample(&colours, &self.maps(step), self.layer.colour.grey(GREY))?;
-        let (layer, mut tracks) = (self.layer, std::mem::take(&mut self.tracks));
-        let slope = layer.graph.pull_back(layer.node, &input, |first, z| self.evaluate(first, z, &mut tracks[first..]));
+        let numbers = Var::from_tensor(&self.painter.tensor(&self.numbers, self.jobs.len())?)?;
+        let plain = self.painter.plain(&numbers)?;
+        let (drawn, names) = self.draw(step);
+        let input = self.painter.input(&plain, &drawn, &names, self.seed)?;
+        let graph = if step < self.options.redirect { &self.cut.redirecting } else { self.cut.graph };
+        let mut tracks = std::mem::take(&mut self.tracks);
+        let slope = graph.pull_back_sum(&self.cut.nodes, &input, |first, z| self.evaluate(first, z, &mut tracks));
         self.tracks = tracks;
         // The gradient of `<slope, input>`, slope held fixed, is that of the objectives.
-        let gradients = (input * slope?)?.sum_all()?.backward()?;
-        let gradient = match gradients.get(&spectrum) {
+        let mut goal = (input * slope?)?.sum_all()?;
+        if self.options.penalties.any() {
+            goal = (goal - self.options.penalties.of(&self.painter.picture(&plain)?)?)?;
+        }
+        let gradients = goal.backward()?;
+        let gradient = match gradients.get(&numbers) {
             Some(gradient) => gradient.flatten_all()?.to_vec1::<f32>()?,
-            None => vec![0.0; self.spectra.len()],
+            None => vec![0.0; self.numbers.len()],
         };
         self.inspect(&gradient)?;
-        self.adam.ascend(&mut self.spectra, &gradient);
+        self.optimiser.ascend(&mut self.numbers, &gradient);
         Ok(())
     }
 
-    fn maps(&self, step: usize) -> Vec<Affine> {
-        let (layer, transforms) = (self.layer, self.options.transforms);
-        let map =
-            |j: &Job| transform::draw(transforms.of(j.variant), layer.size.1, layer.cell, self.seed, j.seed, step);
-        self.jobs.iter().map(map).collect()
+    /// What happens to every copy of every picture in one step, and the names of the streams that say so.
+    fn draw(&self, step: usize) -> (Vec<Drawn>, Vec<String>) {
+        let copies = self.jobs.iter().flat_map(|job| (0..self.options.crops).map(move |copy| (job, copy)));
+        let of_copy = |(job, copy): (&Job, usize)| {
+            let name = format!("maximise transform {} {step} {copy}", job.seed);
+            let transforms = self.options.transforms.bound(job.objective.is_bound_to_positions());
+            (transforms.draw(self.painter.frame(), self.seed, &name), name)
+        };
+        copies.map(of_copy).unzip()
     }
 
-    /// Notes the objectives of the activations z of the jobs from `first` on, and returns the gradients of z.
-    fn evaluate(&self, first: usize, z: &Tensor, tracks: &mut [Track]) -> Result<Tensor> {
-        let z = self.layer.layout.to_map(z)?;
-        let values = z.flatten_all()?.to_vec1::<f32>()?;
-        let mut slope = vec![0f32; values.len()];
-        let activations = values.chunks_exact(self.layer.values).zip(slope.chunks_exact_mut(self.layer.values));
-        let jobs = self.jobs[first..].iter().zip(&self.objectives[first..]).zip(tracks);
-        for ((z, slope), ((job, objective), track)) in activations.zip(jobs) {
-            let value = objective.evaluate(z, slope);
-            if !value.is_finite() {
-                let hint = "lower maximise.learning_rate, or check the model's weights";
-                return Err(self.layer.failure(job, "the objective is not a finite number", hint));
-            }
-            track.trace.push(value as f32);
+    /// Notes the objectives of the copies from `first` on, and returns the gradients of their activations, one tensor a
+    /// node. A copy has its share of the picture's objective.
+    fn evaluate(&self, first: usize, z: &[Tensor], tracks: &mut [Track]) -> Result<Vec<Tensor>> {
+        let crops = self.options.crops;
+        let count = z.first().map_or(Ok(0), |z| z.dim(0))?;
+        let mut totals = vec![0.0; count];
+        let mut slopes = Vec::with_capacity(z.len());
+        for ((node, view), z) in self.cut.nodes.iter().zip(&self.cut.views).zip(z) {
+            let values = z.flatten_all()?.to_vec1::<f32>()?;
+            let mut slope = vec![0f32; values.len()];
+            let copies = values.par_chunks_exact(view.values).zip(slope.par_chunks_exact_mut(view.values));
+            copies.zip(totals.par_iter_mut()).enumerate().for_each(|(i, ((z, slope), total))| {
+                *total += self.jobs[(first + i) / crops].objective.evaluate(*node, view, z, slope);
+                if crops > 1 {
+                    slope.iter_mut().for_each(|s| *s /= crops as f32);
+                }
+            });
+            slopes.push(Tensor::from_vec(slope, z.dims(), z.device())?);
         }
-        self.layer.layout.from_map(&Tensor::from_vec(slope, z.dims(), z.device())?)
+        for (i, total) in totals.into_iter().enumerate() {
+            let (job, copy) = ((first + i) / crops, (first + i) % crops);
+            if !total.is_finite() {
+                let hint = "lower maximise.learning_rate, or check the model's weights";
+                return Err(self.cut.failure(&self.jobs[job], "the objective is not a finite number", hint));
+            }
+            tracks[job].note(copy, (total / crops as f64) as f32);
+        }
+        Ok(slopes)
     }
 
     /// Checks the gradients, and notes which are zero.
@@ -282,7 +225,7 @@ impl<'a> Ascent<'a> {
         for ((gradient, track), job) in pictures.zip(&mut self.tracks).zip(self.jobs) {
             if !gradient.iter().all(|g| g.is_finite()) {
                 let hint = "lower maximise.learning_rate, or check the model's weights";
-                return Err(self.layer.failure(job, "the gradient is not finite", hint));
+                return Err(self.cut.failure(job, "the gradient is not finite", hint));
             }
             track.moved |= gradient.iter().any(|g| *g != 0.0);
         }
@@ -291,23 +234,22 @@ impl<'a> Ascent<'a> {
 
     /// Scores the pictures as they are, unshaken, after `step` steps.
     fn look(&mut self, step: usize) -> Result<()> {
-        let plain = self.layer.fourier.apply(&self.spectrum()?)?;
-        let z = self.layer.activations(&self.layer.colour.apply(&plain)?)?.flatten_all()?.to_vec1::<f32>()?;
-        let pixels = Colour::PICTURE.apply(&plain)?.flatten_all()?.to_vec1::<f32>()?;
-        let (height, width) = self.layer.size;
-        let pictures = pixels.chunks_exact(3 * height * width).zip(z.chunks_exact(self.layer.values));
-        for (i, (pixels, z)) in pictures.enumerate() {
-            let score = self.objectives[i].score(z);
+        let plain = self.painter.plain(&self.painter.tensor(&self.numbers, self.jobs.len())?)?;
+        let z = self.cut.graph.forward(&self.painter.unshaken(&plain)?, &self.cut.nodes)?;
+        let z = z.iter().map(|z| Ok(z.flatten_all()?.to_vec1::<f32>()?)).collect::<Result<Vec<_>>>()?;
+        let pixels = self.painter.picture(&plain)?.flatten_all()?.to_vec1::<f32>()?;
+        let shape = self.cut.graph.input_shape();
+        for (i, pixels) in pixels.chunks_exact(shape.iter().product()).enumerate() {
+            let own = self.cut.nodes.iter().zip(&self.cut.views).zip(&z);
+            let of_node = |((node, view), z): ((&usize, &View), &Vec<f32>)| {
+                self.jobs[i].objective.score(*node, view, &z[i * view.values..(i + 1) * view.values])
+            };
+            let score = own.map(of_node).sum::<f64>();
             if !score.is_finite() {
                 let hint = "lower maximise.learning_rate, or check the model's weights";
-                return Err(self.layer.failure(&self.jobs[i], "the score is not a finite number", hint));
+                return Err(self.cut.failure(&self.jobs[i], "the score is not a finite number", hint));
             }
-            let look = Look { step, score, picture: to_image(pixels, width) };
-            let track = &mut self.tracks[i];
-            if track.best.as_ref().is_none_or(|best| score > best.score) {
-                track.best = Some(look.clone());
-            }
-            track.last = Some(look);
+            self.tracks[i].see(Look { step, score, picture: Planes { shape, values: pixels.to_vec() } });
         }
         Ok(())
     }
@@ -317,44 +259,19 @@ impl<'a> Ascent<'a> {
     }
 }
 
-impl Track {
-    /// `None` before the first look, which every ascent has.
-    fn finish(self) -> Option<Rendering> {
-        let (best, last) = (self.best?, self.last?);
-        let diagnosis = match (self.moved, best.score > 0.0) {
-            (false, _) => Some("gradient is zero".to_owned()),
-            (true, false) => Some("never active".to_owned()),
-            (true, true) => None,
-        };
-        Some(Rendering {
-            picture: last.picture,
-            best: best.picture,
-            trace: self.trace,
-            final_score: last.score as f32,
-            best_score: best.score as f32,
-            best_step: best.step,
-            diagnosis,
-        })
-    }
-}
-
-/// Planes of values in \[0, 1\] as eight bits a channel.
-fn to_image(pixels: &[f32], width: usize) -> RgbImage {
-    let plane = pixels.len() / 3;
-    RgbImage::from_fn(width as u32, (plane / width) as u32, |x, y| {
-        let at = y as usize * width + x as usize;
-        image::Rgb([0, 1, 2].map(|c| (pixels[c * plane + at].clamp(0.0, 1.0) * 255.0).round() as u8))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dataset::preprocess::{Filter, Preprocess};
-    use crate::maximise::Transforms;
+    use crate::maximise::objective::{Objective, Reading, Term};
+    use crate::maximise::optimiser::OptimiserKind;
+    use crate::maximise::parameter::ParameterKind;
+    use crate::maximise::penalty::Penalties;
+    use crate::maximise::transform::{Preset, Transforms};
     use crate::model::graph::{GraphBuilder, Op};
     use crate::ops::check::random;
     use crate::ops::{Activation, Conv2d, Padding};
+    use crate::probe::Variant;
     use candle_core::DType;
 
     const TI: Variant = Variant::TranslationInvariant;
@@ -373,7 +290,8 @@ mod tests {
     }
 
     fn job(label: &str, direction: &[f32], seed: u64) -> Job {
-        Job { label: label.into(), direction: direction.to_vec(), variant: TI, seed }
+        let objective = Objective::direction(2, direction.to_vec(), TI, 0.0);
+        Job { label: label.into(), objective, seed, start: None }
     }
 
     fn options() -> MaximiseOptions {
@@ -381,7 +299,7 @@ mod tests {
     }
 
     fn run(graph: &Graph, jobs: &[Job], options: &MaximiseOptions) -> Vec<Rendering> {
-        maximise(graph, 2, jobs, options, Seed(7), |_| {}).unwrap()
+        maximise(graph, jobs, options, &Data::default(), Seed(7), |_| {}).unwrap()
     }
 
     const V: [f32; 6] = [0.5, -0.5, 0.5, 0.0, 0.0, 0.5];
@@ -390,18 +308,21 @@ mod tests {
     fn the_objective_rises_and_its_opposite_lowers_it() {
         let g = graph(0.0);
         let opposite = V.map(|v| -v);
-        for transforms in [Transforms::Lucid, Transforms::Small, Transforms::None] {
+        for transforms in [Preset::Lucid, Preset::Small, Preset::None].map(Transforms::Named) {
             for cosine_power in [0.0, 2.0] {
-                let options = MaximiseOptions { transforms, cosine_power, ..options() };
-                let out = run(&g, &[job("v", &V, 0), job("-v", &opposite, 0)], &options);
+                let options = MaximiseOptions { transforms: transforms.clone(), ..options() };
+                let of = |label: &str, v: &[f32]| {
+                    let objective = Objective::direction(2, v.to_vec(), TI, cosine_power);
+                    Job { objective, ..job(label, v, 0) }
+                };
+                let out = run(&g, &[of("v", &V), of("-v", &opposite)], &options);
                 let (first, last) = (out[0].trace[0], out[0].trace[19]);
                 assert!(last > first + 0.1 * first.abs(), "{transforms:?} {cosine_power}: {:?}", out[0].trace);
                 assert!(-out[1].final_score < out[0].final_score, "{transforms:?} {cosine_power}");
                 assert!(out[1].trace[19] > out[1].trace[0]);
                 assert_eq!(out[0].trace.len(), 20);
                 assert!(out[0].best_score >= out[0].final_score && out[0].best_step <= 20);
-                assert_eq!(out[0].picture.dimensions(), (16, 16));
-                assert_eq!(image::load_from_memory(&out[0].png().unwrap()).unwrap().to_rgb8(), out[0].picture);
+                assert_eq!(out[0].picture.shape, [3, 16, 16]);
             }
         }
     }
@@ -421,12 +342,14 @@ mod tests {
     fn full_directions_ask_for_one_place() {
         let mut direction = vec![0.0; 6 * 64];
         direction[2 * 64 + 27] = 1.0;
-        let full = Job { variant: Variant::Full, ..job("full", &direction, 0) };
-        let options = MaximiseOptions { transforms: Transforms::None, ..options() };
+        let objective = Objective::direction(2, direction, Variant::Full, 0.0);
+        let full = Job { label: "full".into(), objective, seed: 0, start: None };
+        let options = MaximiseOptions { transforms: Transforms::NONE, ..options() };
         let out = run(&graph(3.0), &[full, job("ti", &V, 0)], &options);
         assert!(out[0].final_score > out[0].trace[0], "{:?}", out[0].trace);
         // Pixels far from the cell's window are not asked for and stay the noise's grey.
-        let spread = |x: u32, y: u32| out[0].picture.get_pixel(x, y).0.map(|v| v.abs_diff(128)).into_iter().max();
+        let picture = out[0].picture.image();
+        let spread = |x: u32, y: u32| picture.get_pixel(x, y).0.map(|v| v.abs_diff(128)).into_iter().max();
         assert!(spread(7, 7) > spread(15, 0), "{:?} {:?}", spread(7, 7), spread(15, 0));
     }
 
@@ -459,9 +382,10 @@ mod tests {
     #[test]
     fn what_cannot_be_rendered_is_an_error_with_a_name() {
         let g = graph(0.0);
-        let message = |jobs: &[Job]| maximise(&g, 2, jobs, &options(), Seed(1), |_| {}).unwrap_err().to_string();
+        let message =
+            |jobs: &[Job]| maximise(&g, jobs, &options(), &Data::default(), Seed(1), |_| {}).unwrap_err().to_string();
         let short = message(&[job("stripes", &V[..5], 0)]);
-        assert!(short.contains("`b`") && short.contains("`stripes`") && short.contains("wanted 6"), "{short}");
+        assert!(short.contains("`b`") && short.contains("`stripes`") && short.contains("wants 6"), "{short}");
         let nan = message(&[job("fine", &V, 0), job("broken", &[f32::NAN; 6], 1)]);
         assert!(nan.contains("`b`") && nan.contains("`broken`") && nan.contains("seed 1"), "{nan}");
     }
@@ -471,7 +395,74 @@ mod tests {
         let mut count = 0;
         let jobs = [job("a", &V, 0), job("a", &V, 1), job("a", &V, 2), job("a", &V, 3)];
         let options = MaximiseOptions { steps: 2, ..options() };
-        maximise(&graph(0.0), 2, &jobs, &options, Seed(1), |n| count += n).unwrap();
+        maximise(&graph(0.0), &jobs, &options, &Data::default(), Seed(1), |n| count += n).unwrap();
         assert_eq!(count, 8);
+    }
+
+    #[test]
+    fn sums_over_layers_climb_together() {
+        let g = graph(0.0);
+        let mean = |node: usize, channels: usize, weight: f64| Term {
+            weight,
+            node,
+            reading: Reading::Mean {
+                direction: (0..channels).map(|c| f32::from(u8::from(c == 1))).collect(),
+                power: 0.0,
+            },
+        };
+        let objective = Objective { terms: vec![mean(2, 6, 1.0), mean(1, 8, -0.5)] };
+        let both = Job { label: "both".into(), objective, seed: 0, start: None };
+        let out = run(&g, &[job("v", &V, 0), both.clone(), job("v", &V, 1)], &options());
+        assert!(out[1].final_score > f64::from(out[1].trace[0]) as f32, "{:?}", out[1].trace);
+        assert_eq!(run(&g, &[both], &options())[0], out[1], "other jobs change nothing");
+    }
+
+    #[test]
+    fn every_parameterisation_and_rule_climbs() {
+        let g = graph(0.0);
+        let kinds = [ParameterKind::Fourier, ParameterKind::Pixel, ParameterKind::Laplacian, ParameterKind::Cppn];
+        let rules = [OptimiserKind::Adam, OptimiserKind::Nadam, OptimiserKind::Sgd];
+        for parameter in kinds {
+            for optimiser in rules {
+                let base = MaximiseOptions { transforms: Transforms::NONE, learning_rate: 0.02, ..options() };
+                let options = MaximiseOptions { parameter, optimiser, ..base };
+                let out = run(&g, &[job("v", &V, 0)], &options).remove(0);
+                assert!(out.final_score > out.trace[0], "{parameter:?} {optimiser:?}: {:?}", out.trace);
+            }
+        }
+    }
+
+    #[test]
+    fn copies_penalties_and_redirection_do_their_work() {
+        let g = graph(0.0);
+        let crops = MaximiseOptions { crops: 3, ..options() };
+        let out = run(&g, &[job("v", &V, 0), job("v", &V, 1)], &crops);
+        assert!(out.iter().all(|r| r.trace.len() == 20 && r.trace[19] > r.trace[0]));
+        let still = MaximiseOptions { transforms: Transforms::NONE, ..options() };
+        let calm = MaximiseOptions { penalties: Penalties { tv: 1e3, ..Penalties::default() }, ..still.clone() };
+        let rough = |options: &MaximiseOptions| {
+            let picture = run(&g, &[job("v", &V, 0)], options).remove(0).picture;
+            picture.values.windows(2).map(|w| f64::from((w[1] - w[0]).abs())).sum::<f64>()
+        };
+        assert!(rough(&calm) < 0.5 * rough(&still));
+        // A layer that is shut for the first picture opens when gradients pass.
+        let dead = graph(-6.0);
+        let lost = run(&dead, &[job("v", &[0.0, 0.0, 1.0, 0.0, 0.0, 0.0], 0)], &still).remove(0);
+        assert_eq!(lost.diagnosis.as_deref(), Some("gradient is zero"));
+        let opened = MaximiseOptions { redirect: 16, steps: 40, learning_rate: 0.3, ..still };
+        let found = run(&dead, &[job("v", &[0.0, 0.0, 1.0, 0.0, 0.0, 0.0], 0)], &opened).remove(0);
+        assert_ne!(found.diagnosis.as_deref(), Some("gradient is zero"));
+    }
+
+    #[test]
+    fn an_ascent_goes_on_from_given_numbers() {
+        let g = graph(0.0);
+        let painter = Painter::new(&g, &Device::Cpu, 1, &options(), &Data::default()).unwrap();
+        let start = painter.start(Seed(7), "maximise noise 0");
+        let given = Job { start: Some(start), ..job("v", &V, 0) };
+        assert_eq!(run(&g, &[given], &options()), run(&g, &[job("v", &V, 0)], &options()));
+        let short = Job { start: Some(vec![0.0; 3]), ..job("v", &V, 0) };
+        let message = maximise(&g, &[short], &options(), &Data::default(), Seed(7), |_| {}).unwrap_err().to_string();
+        assert!(message.contains("3 numbers"), "{message}");
     }
 }

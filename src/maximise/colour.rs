@@ -1,12 +1,16 @@
-//! From decorrelated colours to a network's input.
+//! From decorrelated channels to a network's input.
 //!
 //! Lucid's matrix is the square root of ImageNet's colour covariance; in its coordinates the three channels of natural
-//! pictures do not correlate, so that a step is of one size along brightness and along colour.
+//! pictures do not correlate, so that a step is of one size along brightness and along colour. For other data the square
+//! root of their own channels' covariance does the same.
+
+use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::function::{self, Function, constant};
+use super::small::{inverse, square_root};
 use crate::dataset::preprocess::Preprocess;
 use crate::ops::Real;
 use crate::ops::activation::sigmoid;
@@ -14,69 +18,121 @@ use crate::ops::activation::sigmoid;
 /// Rows: red, green, blue; columns: the decorrelated channels (Lucid, `optvis/param/color.py`).
 const CORRELATION: [[f64; 3]; 3] = [[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]];
 
-/// Pixels that one task works on.
-const CHUNK: usize = 4096;
+/// What happens to plain values: `(sigmoid(M x) - mean) / std` by channel.
+#[derive(Debug, Clone)]
+pub struct Colour(Arc<Tables>);
 
-/// What happens to values in (0, 1): `(value - mean) / std` by channel.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Colour {
-    mean: [f64; 3],
-    std: [f64; 3],
+#[derive(Debug)]
+struct Tables {
+    /// M, `[channel, channel]`; its largest column has norm 1.
+    matrix: Vec<f64>,
+    mean: Vec<f64>,
+    std: Vec<f64>,
 }
 
 impl Colour {
-    /// Pictures themselves, values in (0, 1).
-    pub const PICTURE: Self = Self { mean: [0.0; 3], std: [1.0; 3] };
-
-    /// The input of a network.
-    pub fn input(preprocess: &Preprocess) -> Self {
-        Self { mean: preprocess.mean.map(f64::from), std: preprocess.std.map(f64::from) }
+    /// Channels as they are: M is the identity.
+    pub fn plain(channels: usize) -> Self {
+        let matrix = (0..channels * channels).map(|i| f64::from(u8::from(i % (channels + 1) == 0)));
+        Self::by_matrix(matrix.collect(), channels)
     }
 
-    /// A grey level in \[0, 1\] as the network sees it.
-    pub fn grey(&self, level: f64) -> [f64; 3] {
-        [0, 1, 2].map(|c| (level - self.mean[c]) / self.std[c])
+    /// Lucid's colours of natural pictures; networks of other than three channels have [`Colour::plain`] ones.
+    pub fn natural(channels: usize) -> Self {
+        if channels == 3 { Self::by_matrix(CORRELATION.as_flattened().to_vec(), 3) } else { Self::plain(channels) }
     }
 
-    /// `(sigmoid(M x) - mean) / std` by pixel: `[batch, 3, height, width]` to the same shape.
+    /// Those of data with this covariance `[channel, channel]` of their channels: M is its square root.
+    pub fn of_covariance(covariance: &[f64], channels: usize) -> Self {
+        Self::by_matrix(square_root(covariance, channels), channels)
+    }
+
+    fn by_matrix(mut matrix: Vec<f64>, channels: usize) -> Self {
+        let norm = |c: usize| matrix.iter().skip(c).step_by(channels).map(|v| v * v).sum::<f64>().sqrt();
+        let largest = (0..channels).map(norm).fold(0.0, f64::max);
+        if largest > 0.0 {
+            matrix.iter_mut().for_each(|v| *v /= largest);
+        }
+        Self(Arc::new(Tables { matrix, mean: vec![0.0; channels], std: vec![1.0; channels] }))
+    }
+
+    /// The same colours as the input of a network; this one's are pictures, values in (0, 1). Preprocessing tells of three
+    /// channels, and of a network with another number the first for all.
+    #[must_use]
+    pub fn input(&self, preprocess: &Preprocess) -> Self {
+        let channels = self.channels();
+        let by_channel = |values: [f32; 3]| -> Vec<f64> {
+            (0..channels).map(|c| f64::from(values[if channels == 3 { c } else { 0 }])).collect()
+        };
+        let (mean, std) = (by_channel(preprocess.mean), by_channel(preprocess.std));
+        Self(Arc::new(Tables { matrix: self.0.matrix.clone(), mean, std }))
+    }
+
+    /// Turns a picture `[channel, height, width]` into decorrelated channels, the inverse of M; as it is where M has none.
+    pub fn decorrelate(&self, picture: &[f32]) -> Vec<f32> {
+        let channels = self.channels();
+        let Some(inverse) = inverse(&self.0.matrix, channels) else { return picture.to_vec() };
+        let plane = picture.len() / channels.max(1);
+        let mut out = vec![0f32; picture.len()];
+        for (channel, out) in out.chunks_exact_mut(plane.max(1)).enumerate() {
+            for (other, from) in picture.chunks_exact(plane.max(1)).enumerate() {
+                let factor = inverse[channel * channels + other] as f32;
+                out.iter_mut().zip(from).for_each(|(o, v)| *o += factor * v);
+            }
+        }
+        out
+    }
+
+    /// How many channels there are.
+    pub fn channels(&self) -> usize {
+        self.0.mean.len()
+    }
+
+    /// A level in \[0, 1\] as the network sees it, by channel.
+    pub fn grey(&self, level: f64) -> Vec<f64> {
+        self.0.mean.iter().zip(&self.0.std).map(|(mean, std)| (level - mean) / std).collect()
+    }
+
+    /// `(sigmoid(M x) - mean) / std` by pixel: `[batch, channel, height, width]` to the same shape.
     ///
     /// # Errors
-    /// When there are not three channels.
+    /// When there are other channels.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let (_, _, height, width) = x.dims4()?;
-        function::apply(x, ToInput { colour: *self, plane: height * width })
+        function::apply(x, ToInput { tables: self.0.clone(), plane: height * width })
     }
-}
-
-/// The matrix divided by the largest norm of its columns.
-fn matrix<T: Real>() -> [[T; 3]; 3] {
-    let norm = |c: usize| CORRELATION.iter().map(|row| row[c] * row[c]).sum::<f64>().sqrt();
-    let largest = norm(0).max(norm(1)).max(norm(2));
-    CORRELATION.map(|row| row.map(|v| T::of(v / largest)))
 }
 
 struct ToInput {
-    colour: Colour,
+    tables: Arc<Tables>,
     plane: usize,
 }
 
 impl ToInput {
-    /// Calls `pixel(from, to)` for every pixel of every picture, in parallel; both are its three values.
-    fn for_each_pixel<T: Real>(&self, from: &[T], out: &mut [T], pixel: impl Fn([T; 3], &mut [T; 3]) + Sync) {
-        let pictures = from.par_chunks_exact(3 * self.plane).zip(out.par_chunks_exact_mut(3 * self.plane));
-        pictures.for_each(|(from, out)| {
-            let (red, rest) = out.split_at_mut(self.plane);
-            let (green, blue) = rest.split_at_mut(self.plane);
-            let chunks = red.par_chunks_mut(CHUNK).zip(green.par_chunks_mut(CHUNK)).zip(blue.par_chunks_mut(CHUNK));
-            chunks.enumerate().for_each(|(chunk, ((red, green), blue))| {
-                for (i, ((r, g), b)) in red.iter_mut().zip(green).zip(blue).enumerate() {
-                    let at = chunk * CHUNK + i;
-                    let mut to = [T::zero(); 3];
-                    pixel([from[at], from[self.plane + at], from[2 * self.plane + at]], &mut to);
-                    [*r, *g, *b] = to;
-                }
-            });
+    fn channels(&self) -> usize {
+        self.tables.mean.len()
+    }
+
+    /// For every plane of the result, the sum of its picture's planes weighted by `weight(plane, other)`, and then
+    /// `finish(channel, value)`.
+    fn mix<T: Real>(
+        &self,
+        x: &[T],
+        weight: impl Fn(usize, usize) -> f64 + Sync,
+        finish: impl Fn(usize, T) -> T + Sync,
+    ) -> Vec<T> {
+        let (channels, plane) = (self.channels(), self.plane);
+        let mut out = vec![T::zero(); x.len()];
+        out.par_chunks_mut(plane.max(1)).enumerate().for_each(|(i, out)| {
+            let (picture, channel) = (i / channels, i % channels);
+            for other in 0..channels {
+                let factor = T::of(weight(channel, other));
+                let from = &x[(picture * channels + other) * plane..][..plane];
+                out.iter_mut().zip(from).for_each(|(o, v)| *o += factor * *v);
+            }
+            out.iter_mut().for_each(|o| *o = finish(channel, *o));
         });
+        out
     }
 }
 
@@ -84,96 +140,101 @@ impl Function for ToInput {
     const NAME: &'static str = "cavern-colour";
 
     fn shape(&self, x: &[usize]) -> Result<Vec<usize>> {
-        match x {
-            [_, 3, ..] => Ok(x.to_vec()),
-            _ => candle_core::bail!("{}: wanted [batch, 3, height, width], got {x:?}", Self::NAME),
+        if x.len() < 2 || x[1] != self.channels() {
+            candle_core::bail!("{}: wanted [batch, {}, height, width], got {x:?}", Self::NAME, self.channels())
         }
+        Ok(x.to_vec())
     }
 
     fn forward<T: Real>(&self, x: &[T]) -> Vec<T> {
-        let (m, one) = (matrix::<T>(), T::one());
-        let (mean, std) = (self.colour.mean.map(T::of), self.colour.std.map(T::of));
-        let mut y = vec![T::zero(); x.len()];
-        self.for_each_pixel(x, &mut y, |x, y| {
-            for c in 0..3 {
-                let v = m[c][0] * x[0] + m[c][1] * x[1] + m[c][2] * x[2];
-                let s = one / (one + T::of((-v.to_f64()).exp()));
-                y[c] = (s - mean[c]) / std[c];
-            }
-        });
-        y
+        let (tables, channels, one) = (&self.tables, self.channels(), T::one());
+        let level = |c: usize, v: T| {
+            let s = one / (one + T::of((-v.to_f64()).exp()));
+            (s - T::of(tables.mean[c])) / T::of(tables.std[c])
+        };
+        self.mix(x, |channel, other| tables.matrix[channel * channels + other], level)
     }
 
     fn backward<T: Real>(&self, y: &[T], gradient: &[T]) -> Vec<T> {
-        let (m, one) = (matrix::<T>(), T::one());
-        let (mean, std) = (self.colour.mean.map(T::of), self.colour.std.map(T::of));
+        let (tables, channels, one) = (&self.tables, self.channels(), T::one());
         // The derivative of the sigmoid follows from its value: first `d loss / d (M x)`, then the transposed matrix.
         let mut inner: Vec<T> = Vec::new();
         y.par_iter()
             .zip(gradient)
             .enumerate()
             .map(|(i, (y, g))| {
-                let c = i / self.plane % 3;
-                let s = *y * std[c] + mean[c];
-                *g * s * (one - s) / std[c]
+                let c = i / self.plane % channels;
+                let s = *y * T::of(tables.std[c]) + T::of(tables.mean[c]);
+                *g * s * (one - s) / T::of(tables.std[c])
             })
             .collect_into_vec(&mut inner);
-        let mut to_x = vec![T::zero(); y.len()];
-        self.for_each_pixel(&inner, &mut to_x, |g, x| {
-            for c in 0..3 {
-                x[c] = m[0][c] * g[0] + m[1][c] * g[1] + m[2][c] * g[2];
-            }
-        });
-        to_x
+        self.mix(&inner, |channel, other| tables.matrix[other * channels + channel], |_, v| v)
     }
 
     fn composed(self, x: &Tensor) -> Result<Tensor> {
-        let batch = x.dim(0)?;
-        let matrix = constant(matrix::<f64>().as_flattened(), &[1, 3, 3], x)?.broadcast_as((batch, 3, 3))?;
+        let (batch, channels) = (x.dim(0)?, self.channels());
+        let matrix = constant(&self.tables.matrix, &[1, channels, channels], x)?;
+        let matrix = matrix.broadcast_as((batch, channels, channels))?.contiguous()?;
         let level = sigmoid(&matrix.matmul(&x.flatten_from(2)?)?)?;
-        let by_channel = |values: &[f64; 3]| constant(values, &[1, 3, 1], x);
-        let centred = level.broadcast_sub(&by_channel(&self.colour.mean)?)?;
-        centred.broadcast_div(&by_channel(&self.colour.std)?)?.reshape(x.dims())
+        let by_channel = |values: &[f64]| constant(values, &[1, channels, 1], x);
+        let centred = level.broadcast_sub(&by_channel(&self.tables.mean)?)?;
+        centred.broadcast_div(&by_channel(&self.tables.std)?)?.reshape(x.dims())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::preprocess::Filter;
     use crate::ops::check::{distance, gradient, random};
     use crate::ops::composed::force;
     use candle_core::{Device, Tensor};
 
-    const INPUT: Colour = Colour { mean: [0.5, 0.4, 0.3], std: [0.25, 0.5, 0.75] };
+    fn input() -> Colour {
+        let preprocess =
+            Preprocess { size: 4, filter: Filter::Nearest, crop: None, mean: [0.5, 0.4, 0.3], std: [0.25, 0.5, 0.75] };
+        Colour::natural(3).input(&preprocess)
+    }
 
     #[test]
     fn the_matrix_is_lucids() {
         // numpy: m / np.max(np.linalg.norm(m, axis=0)), whose divisor is 0.46195...
-        let m = matrix::<f64>();
-        assert!((m[0][0] - 0.26 / 0.461_952_378_5).abs() < 1e-6, "{m:?}");
-        assert_eq!(m[1][1], 0.0);
+        let m = &Colour::natural(3).0.matrix;
+        assert!((m[0] - 0.26 / 0.461_952_378_5).abs() < 1e-6, "{m:?}");
+        assert_eq!(m[4], 0.0);
+        assert_eq!(Colour::natural(2).0.matrix, [1.0, 0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn fitted_channels_have_the_datas_covariance() {
+        let covariance = [4.0, 1.0, 1.0, 2.0];
+        let m = &Colour::of_covariance(&covariance, 2).0.matrix;
+        // M M^T is the covariance up to the factor that makes the largest column one.
+        let product = |i: usize, j: usize| m[2 * i] * m[2 * j] + m[2 * i + 1] * m[2 * j + 1];
+        let factor = product(0, 0) / covariance[0];
+        assert!((product(0, 1) - factor).abs() < 1e-12 && (product(1, 1) - 2.0 * factor).abs() < 1e-12, "{m:?}");
     }
 
     #[test]
     fn zero_is_middle_grey() {
         let x = Tensor::zeros((1, 3, 2, 2), candle_core::DType::F64, &Device::Cpu).unwrap();
-        let y = INPUT.apply(&x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
-        for (y, grey) in y.chunks(4).zip(INPUT.grey(0.5)) {
-            assert_eq!(y, [grey; 4]);
+        let y = input().apply(&x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        for (y, grey) in y.chunks(4).zip(input().grey(0.5)) {
+            assert!(y.iter().all(|y| (y - grey).abs() < 1e-6), "{y:?} {grey}");
         }
     }
 
     #[test]
     fn gradients_are_those_of_central_differences() {
-        gradient(&random(&[2, 3, 3, 5], 1), 1e-6, |x| INPUT.apply(&(x * 3.0)?));
-        gradient(&random(&[1, 3, 2, 2], 2), 1e-6, |x| Colour::PICTURE.apply(x));
-        assert!(Colour::PICTURE.apply(&random(&[1, 2, 2, 2], 1)).is_err());
+        gradient(&random(&[2, 3, 3, 5], 1), 1e-6, |x| input().apply(&(x * 3.0)?));
+        gradient(&random(&[1, 5, 1, 4], 2), 1e-6, |x| Colour::plain(5).apply(x));
+        assert!(Colour::natural(3).apply(&random(&[1, 2, 2, 2], 1)).is_err());
     }
 
     #[test]
     fn the_composed_form_agrees() {
         let x = (random(&[2, 3, 3, 5], 1) * 3.0).unwrap();
-        assert!(distance(&INPUT.apply(&x).unwrap(), &force(|| INPUT.apply(&x)).unwrap()) < 1e-12);
-        force(|| gradient(&x, 1e-6, |x| INPUT.apply(x)));
+        assert!(distance(&input().apply(&x).unwrap(), &force(|| input().apply(&x)).unwrap()) < 1e-12);
+        force(|| gradient(&x, 1e-6, |x| input().apply(x)));
     }
 }

@@ -1,20 +1,34 @@
-//! Activation maximisation: the picture that a direction asks for, found by gradient ascent from noise.
+//! Activation maximisation: the picture that a unit or a direction asks for, found by gradient ascent from noise.
 //!
-//! The picture is a spectrum in decorrelated colours ([`fourier`], [`colour`]), shaken before every step
-//! ([`transform`]), as in Lucid (Olah, Mordvintsev and Schubert 2017, "Feature Visualization", Distill).
+//! An [`objective`] reads layers; a [`parameter`] says what a picture is made of, in decorrelated colours ([`colour`]);
+//! pictures are shaken before every step ([`transform`]) and kept from what [`penalty`] names; an [`optimiser`] makes the
+//! steps. (Olah, Mordvintsev and Schubert 2017, "Feature Visualization", Distill.)
 
-pub mod adam;
 pub mod ascent;
 pub mod colour;
-pub mod fourier;
 pub mod job;
 pub mod objective;
+pub mod optimiser;
 pub mod options;
+pub mod painter;
+pub mod parameter;
+pub mod penalty;
+pub mod rendering;
+pub mod spectrum;
 pub mod transform;
+pub mod unit;
+pub mod view;
 
 mod function;
+#[cfg(test)]
+mod golden;
+mod small;
 mod sparse;
 
-pub use ascent::{Rendering, maximise, maximise_on, png};
+pub use ascent::{maximise, maximise_on};
 pub use job::Job;
-pub use options::{MaximiseOptions, Transforms};
+pub use objective::Objective;
+pub use options::MaximiseOptions;
+pub use painter::Data;
+pub use rendering::{Planes, Rendering, png};
+pub use transform::Transforms;

@@ -2,47 +2,59 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::optimiser::OptimiserKind;
+use super::parameter::ParameterKind;
+use super::penalty::Penalties;
+use super::transform::Transforms;
 use crate::error::{Error, Result};
 use crate::probe::{KINDS, Variant};
 
-/// How a picture is shaken before every step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What decorrelates channels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Transforms {
-    /// Lucid's: a grey border, jitter, scale, rotation, jitter. A full direction, which is bound to positions, gets
-    /// `small` instead: jitter and rotation would average it over its shifts.
-    Lucid,
-    /// Jitter by at most one cell of the layer's grid in all.
-    Small,
-    /// None.
+pub enum Colours {
+    /// The colours of natural pictures (Lucid's matrix); other than three channels stay as they are.
+    #[default]
+    Natural,
+    /// Nothing: channels as they are.
     None,
-}
-
-impl Transforms {
-    /// What a direction of this variant gets.
-    #[must_use]
-    pub fn of(self, variant: Variant) -> Self {
-        if self == Self::Lucid && variant == Variant::Full { Self::Small } else { self }
-    }
+    /// The square root of the channels' covariance in the study's fit split.
+    Data,
 }
 
 /// Settings of activation maximisation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaximiseOptions {
-    /// Steps of Adam.
+    /// Steps of the optimiser.
     pub steps: usize,
-    /// Adam's step size.
+    /// The optimiser's step size.
     pub learning_rate: f64,
-    /// Pictures of each direction, from different noise.
+    /// The rule of a step: "adam", "nadam" or "sgd".
+    pub optimiser: OptimiserKind,
+    /// Pictures of each objective, from different noise.
     pub seeds: usize,
     /// Pictures that are optimised at once; it changes no result.
     pub batch: usize,
-    /// How pictures are shaken: "lucid", "small" or "none".
+    /// What a picture is made of: "fourier", "pixel", "laplacian", "maco" or "cppn".
+    pub parameter: ParameterKind,
+    /// How fast the spectrum of "fourier" falls: `1 / frequency^decay`.
+    pub decay: f64,
+    /// What decorrelates channels: "natural", "none" or "data".
+    pub colours: Colours,
+    /// How pictures are shaken: "lucid", "xplique", "maco", "small", "none", or a list of steps.
     pub transforms: Transforms,
+    /// Differently shaken copies of a picture in every step, whose mean is climbed.
+    pub crops: usize,
+    /// Weights of the penalties: `{ tv = 0.1, l1 = 0, l2 = 0, frequency = 0 }`.
+    pub penalties: Penalties,
+    /// Steps, from the first on, in which gradients pass shut ReLUs; 16 is Lucid's.
+    pub redirect: usize,
     /// k in `(z v) max(0.1, cos(z, v))^k`; 0 maximises the plain product. Of use for the variant `ti` alone: the others
     /// always use the product.
     pub cosine_power: f64,
+    /// Units to render beside directions, as in "layer3:12" or "logits:tabby"; see `cavern maximise --help`.
+    pub units: Vec<String>,
     /// Probe kinds to render.
     pub kinds: Vec<String>,
     /// Forms of the activations whose directions are rendered, as in `probe.variants`.
@@ -58,10 +70,18 @@ impl Default for MaximiseOptions {
         Self {
             steps: 64,
             learning_rate: 0.05,
+            optimiser: OptimiserKind::Adam,
             seeds: 2,
             batch: 8,
-            transforms: Transforms::Lucid,
+            parameter: ParameterKind::Fourier,
+            decay: 1.0,
+            colours: Colours::Natural,
+            transforms: Transforms::LUCID,
+            crops: 1,
+            penalties: Penalties::default(),
+            redirect: 0,
             cosine_power: 0.0,
+            units: Vec::new(),
             kinds: vec!["classifier".to_owned()],
             variants: vec![Variant::TranslationInvariant],
             layers: Vec::new(),
@@ -93,8 +113,15 @@ impl MaximiseOptions {
         wanted("learning_rate", rate_ok, "a positive number; 0.05 is the default")?;
         wanted("seeds", self.seeds >= 1, "at least 1")?;
         wanted("batch", self.batch >= 1, "at least 1")?;
+        wanted("decay", (0.0..=4.0).contains(&self.decay), "between 0 and 4; 1 is the default")?;
+        wanted("crops", (1..=256).contains(&self.crops), "between 1 and 256; 1 is the default")?;
+        for (name, weight) in self.penalties.named() {
+            let ok = weight.is_finite() && weight >= 0.0;
+            wanted(&format!("penalties.{name}"), ok, "zero or a positive number")?;
+        }
         wanted("cosine_power", (0.0..=16.0).contains(&self.cosine_power), "between 0 and 16")?;
-        wanted("kinds", !self.kinds.is_empty(), "name at least one kind")?;
+        let asked = !self.kinds.is_empty() || !self.units.is_empty();
+        wanted("kinds", asked, "name at least one kind, or units")?;
         wanted("variants", !self.variants.is_empty(), "some of \"full\", \"ti\", \"ti_max\" and \"ti_lse\"")
     }
 }
@@ -102,17 +129,31 @@ impl MaximiseOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::maximise::transform::Preset;
 
     #[test]
     fn a_table_is_read_and_checked() {
         let read = |text: &str| toml::from_str::<MaximiseOptions>(text);
         let options = read("transforms = \"small\"\nvariants = [\"full\"]\ncosine_power = 2").unwrap();
-        assert_eq!((options.transforms, options.steps, options.cosine_power), (Transforms::Small, 64, 2.0));
+        assert_eq!(options.transforms, Transforms::Named(Preset::Small));
+        assert_eq!((options.steps, options.cosine_power), (64, 2.0));
         options.check().unwrap();
-        assert!(read("step = 3").is_err());
-        for text in ["steps = 0", "learning_rate = nan", "seeds = 0", "kinds = []", "cosine_power = -1"] {
+        let options = read("parameter = \"maco\"\noptimiser = \"nadam\"\npenalties = { tv = 0.5 }").unwrap();
+        assert_eq!((options.parameter, options.penalties.tv), (ParameterKind::Maco, 0.5));
+        assert!(read("step = 3").is_err() && read("penalties = { tw = 1 }").is_err());
+        for text in [
+            "steps = 0",
+            "learning_rate = nan",
+            "seeds = 0",
+            "kinds = []",
+            "cosine_power = -1",
+            "crops = 0",
+            "decay = -1",
+            "penalties = { tv = -1 }",
+        ] {
             assert!(read(text).unwrap().check().unwrap_err().to_string().contains("maximise."), "{text}");
         }
+        read("kinds = []\nunits = [\"logits:1\"]").unwrap().check().unwrap();
         let message = read("kinds = [\"car\"]").unwrap().check().unwrap_err().to_string();
         assert!(message.contains("no direction"), "{message}");
         let message = read("kinds = [\"clasifier\"]").unwrap().check().unwrap_err().to_string();
@@ -120,9 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn full_directions_are_not_turned() {
-        assert_eq!(Transforms::Lucid.of(Variant::Full), Transforms::Small);
-        assert_eq!(Transforms::Lucid.of(Variant::TranslationInvariant), Transforms::Lucid);
-        assert_eq!(Transforms::None.of(Variant::Full), Transforms::None);
+    fn what_is_bound_to_positions_is_not_turned() {
+        assert_eq!(Transforms::LUCID.bound(true), Transforms::Named(Preset::Small));
+        assert_eq!(Transforms::LUCID.bound(false), Transforms::LUCID);
+        assert_eq!(Transforms::NONE.bound(true), Transforms::NONE);
     }
 }

@@ -73,6 +73,8 @@ pub struct Graph {
     /// Pictures whose largest layer has [`SHARE`] values.
     share: usize,
     precision: Precision,
+    /// See [`Graph::redirecting`].
+    redirect: bool,
     aliases: BTreeMap<String, Alias>,
 }
 
@@ -148,7 +150,7 @@ impl GraphBuilder {
         let share = SHARE / largest.max(1);
         let precision = Precision::F32;
         let (name, aliases) = (name.to_owned(), self.aliases);
-        Ok(Graph { name, nodes: self.nodes, preprocess, classes, digest, share, precision, aliases })
+        Ok(Graph { name, nodes: self.nodes, preprocess, classes, digest, share, precision, redirect: false, aliases })
     }
 
     fn digest(&self, name: &str) -> Result<Digest> {
@@ -181,6 +183,13 @@ impl Graph {
     /// How pictures become input.
     pub fn preprocess(&self) -> &Preprocess {
         &self.preprocess
+    }
+
+    /// The same network, whose gradients pass a shut ReLU where they would open it: a way for activation maximisation out of
+    /// regions where a unit is dead (Lucid, `redirected_relu_grad`).
+    #[must_use]
+    pub fn redirecting(&self) -> Self {
+        Self { redirect: true, ..self.clone() }
     }
 
     /// From now on takes pictures whole, stretched to the input, instead of cropping them.

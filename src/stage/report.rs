@@ -162,8 +162,8 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
         kinds: kinds(context),
         norms: norms(context, gathered),
         overlays: [overlays::draw(context, &gathered.fitted)?, gathered.asked.overlays.clone()].concat(),
-        traces: renderings.iter().map(|(r, _)| Trace { label: label(context, r), values: r.trace.clone() }).collect(),
-        renderings: renderings.into_iter().map(|(r, png)| figure(context, gathered, &r, png)).collect(),
+        traces: renderings.iter().map(|(r, _)| Trace { label: label(r), values: r.trace.clone() }).collect(),
+        renderings: renderings.into_iter().map(|(r, png)| figure(gathered, &r, png)).collect(),
         cosines: cosines(context, gathered),
         training: curve.as_ref().map(training::panels).unwrap_or_default(),
         skipped: skipped.collect(),
@@ -218,33 +218,30 @@ fn refusals(context: &Context, gathered: &Gathered) -> Vec<Refusal> {
     all.chain(gathered.asked.refusals.iter().cloned()).collect()
 }
 
-fn label(context: &Context, r: &maximise::Rendered) -> String {
-    let layer = &context.layers[r.layer].name;
-    format!("{layer} {} {} {} {} seed {}", r.concept, r.probe, r.variant.name(), r.role.name(), r.seed)
+fn label(r: &maximise::Rendered) -> String {
+    format!("{} seed {}", r.label(), r.seed)
 }
 
-fn figure(context: &Context, gathered: &Gathered, r: &maximise::Rendered, png: Vec<u8>) -> RenderingFigure {
-    let layer = context.layers[r.layer].name.clone();
-    let file = format!("maximised/{}.png", label(context, r).replace([' ', '/'], "-"));
+fn figure(gathered: &Gathered, r: &maximise::Rendered, png: Vec<u8>) -> RenderingFigure {
     RenderingFigure {
-        percentile: (r.role == Role::Cav).then(|| percentile(gathered, &layer, r)).flatten(),
-        layer,
+        percentile: (r.role == Role::Cav).then(|| percentile(gathered, r)).flatten(),
+        layer: r.layer.clone(),
         concept: r.concept.clone(),
         probe: r.probe.clone(),
-        variant: r.variant.name(),
+        variant: r.form(),
         role: r.role.name().to_owned(),
         seed: r.seed,
         score: r.score,
         note: r.diagnosis.clone(),
-        file,
+        file: format!("maximised/{}.png", label(r).replace([' ', '/', ':'], "-")),
         png,
     }
 }
 
 /// Share of the test samples with the concept that score below the picture, in percent.
-fn percentile(gathered: &Gathered, layer: &str, r: &maximise::Rendered) -> Option<f64> {
+fn percentile(gathered: &Gathered, r: &maximise::Rendered) -> Option<f64> {
     let real = gathered.samples.iter().filter(|s| {
-        s.present && s.layer == layer && s.concept == r.concept && s.probe == r.probe && s.variant == r.variant.name()
+        s.present && s.layer == r.layer && s.concept == r.concept && s.probe == r.probe && s.variant == r.form()
     });
     let scores: Vec<f64> = real.map(|s| s.score).collect();
     let below = scores.iter().filter(|s| **s < r.score + r.bias).count();

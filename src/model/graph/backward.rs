@@ -145,6 +145,32 @@ impl Graph {
         x: &Tensor,
         mut slope: impl FnMut(usize, &Tensor) -> Result<Tensor>,
     ) -> Result<Vec<Tensor>> {
+        self.pull_back_between(taps, &[node], x, |first, z| Ok(vec![slope(first, &z[0])?]))
+    }
+
+    /// [`Graph::pull_back`] of a sum over several nodes: `slope(first, activations)` gives a slope for each of them, and
+    /// there is one way back for all.
+    ///
+    /// # Errors
+    /// Those of [`Graph::pull_back`].
+    pub fn pull_back_sum(
+        &self,
+        nodes: &[usize],
+        x: &Tensor,
+        slope: impl FnMut(usize, &[Tensor]) -> Result<Vec<Tensor>>,
+    ) -> Result<Tensor> {
+        let last = nodes.last().copied().unwrap_or(0);
+        self.pull_back_between(&[0], nodes, x, slope)?.pop().ok_or_else(|| self.unrelated(0, last))
+    }
+
+    /// From the activations of `ends` back to those of `taps`, a few pictures at a time.
+    fn pull_back_between(
+        &self,
+        taps: &[usize],
+        ends: &[usize],
+        x: &Tensor,
+        mut slope: impl FnMut(usize, &[Tensor]) -> Result<Vec<Tensor>>,
+    ) -> Result<Vec<Tensor>> {
         if self.precision != Precision::F32 {
             return Err(Error::Failure("a network in bf16 has no gradients: take the one in f32".into()));
         }
@@ -154,7 +180,7 @@ impl Graph {
         let share = batch.div_ceil(batch.div_ceil(share).max(1)).max(1);
         let parts = (0..batch).step_by(share).map(|first| {
             let part = x.narrow(0, first, share.min(batch - first))?.contiguous()?;
-            self.pull_back_once(taps, node, &part, |z| slope(first, z))
+            self.pull_back_once(taps, ends, &part, |z| slope(first, z))
         });
         let mut parts = parts.collect::<Result<Vec<_>>>()?;
         if parts.len() == 1 {
@@ -166,20 +192,25 @@ impl Graph {
     fn pull_back_once(
         &self,
         taps: &[usize],
-        node: usize,
+        ends: &[usize],
         x: &Tensor,
-        slope: impl FnOnce(&Tensor) -> Result<Tensor>,
+        slope: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>>,
     ) -> Result<Vec<Tensor>> {
-        if let Some(behind) = taps.iter().find(|t| **t > node) {
-            return Err(self.unrelated(*behind, node));
+        let last = ends.iter().copied().max().unwrap_or(0);
+        if let Some(behind) = taps.iter().find(|t| **t > last) {
+            return Err(self.unrelated(*behind, last));
         }
         // What is asked for is not run as a part of what follows.
-        let ends = [taps, &[node]].concat();
-        let first = taps.iter().copied().min().unwrap_or(node);
-        let steps = self.steps(0, &ends)?;
-        let mut values = self.values(0, x, &ends, true)?;
-        let z = values.get(&node).ok_or_else(|| self.unreachable(0, node))?;
-        let mut gradients: BTreeMap<usize, Tensor> = BTreeMap::from([(node, slope(z)?)]);
+        let kept = [taps, ends].concat();
+        let first = taps.iter().copied().min().unwrap_or(last);
+        let steps = self.steps(0, &kept)?;
+        let mut values = self.values(0, x, &kept, true)?;
+        let z = ends.iter().map(|end| values.get(end).cloned().ok_or_else(|| self.unreachable(0, *end)));
+        let mut gradients: BTreeMap<usize, Tensor> = BTreeMap::new();
+        for (end, slope) in ends.iter().zip(slope(&z.collect::<Result<Vec<_>>>()?)?) {
+            let sum = gradients.remove(end).map_or_else(|| Ok(slope.clone()), |sum| sum + &slope)?;
+            gradients.insert(*end, sum);
+        }
         for step in steps.iter().rev().take_while(|step| step.node > first) {
             // A node's gradient is whole when its turn comes: every user of it stands behind it.
             let gradient = if taps.contains(&step.node) {
@@ -188,9 +219,25 @@ impl Graph {
                 gradients.remove(&step.node)
             };
             let (Some(gradient), Some(y)) = (gradient, values.remove(&step.node)) else { continue };
+            let y = if self.redirect { self.redirected(step, y, &gradient)? } else { y };
             self.pull_back_step(step, &values, (&y, &gradient), &mut gradients)?;
         }
-        taps.iter().map(|t| gradients.get(t).cloned().ok_or_else(|| self.unrelated(*t, node))).collect()
+        taps.iter().map(|t| gradients.get(t).cloned().ok_or_else(|| self.unrelated(*t, last))).collect()
+    }
+
+    /// The result of a step with a one wherever a ReLU is shut though the gradient wants more of it: the way back takes the
+    /// slope of a ReLU from its result alone.
+    fn redirected(&self, step: &Step, y: Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let relu = match &self.nodes[step.node].op {
+            Op::Conv2d(conv, ..) => conv.activation,
+            Op::Linear(f, ..) | Op::Add(f) | Op::Activation(f) => *f,
+            _ => Activation::None,
+        };
+        if !matches!(relu, Activation::Relu | Activation::Relu6) {
+            return Ok(y);
+        }
+        let shut = y.le(0.0)?.mul(&gradient.gt(0.0)?)?.to_dtype(y.dtype())?;
+        Ok((y + shut)?)
     }
 
     fn unrelated(&self, from: usize, to: usize) -> Error {

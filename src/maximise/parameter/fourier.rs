@@ -9,11 +9,11 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::function::{self, Function, constant};
+use super::super::function::{self, Function, constant};
+use super::{Parameter, noise};
 use crate::ops::Real;
 use crate::ops::product::{Matrix, multiply};
 use crate::seed::Seed;
-use crate::seed::gaussian;
 
 /// Standard deviation of the first coefficients.
 const DEVIATION: f64 = 0.01;
@@ -26,6 +26,7 @@ pub struct Fourier(Arc<Tables>);
 
 #[derive(Debug)]
 struct Tables {
+    channels: usize,
     height: usize,
     width: usize,
     /// Weight of every coefficient, `[height, half]`: `1 / max(frequency, 1 / max(height, width))^decay`.
@@ -37,8 +38,8 @@ struct Tables {
 }
 
 impl Fourier {
-    /// For pictures of `height` by `width`; `decay` 1 is that of natural pictures, 0 none.
-    pub fn new(height: usize, width: usize, decay: f64) -> Self {
+    /// For pictures `[channel, height, width]`; `decay` 1 is that of natural pictures, 0 none. A series has height 1.
+    pub fn new([channels, height, width]: [usize; 3], decay: f64) -> Self {
         let half = width / 2 + 1;
         let folded = |k: usize, n: usize| k.min(n - k) as f64 / n as f64;
         let lowest = 1.0 / height.max(width).max(1) as f64;
@@ -47,25 +48,27 @@ impl Fourier {
             y.hypot(x).max(lowest).powf(-decay)
         });
         let scale = scale.collect();
-        Self(Arc::new(Tables { height, width, scale, rows: row_table(height), columns: column_table(height, width) }))
+        let (rows, columns) = (row_table(height), column_table(height, width));
+        Self(Arc::new(Tables { channels, height, width, scale, rows, columns }))
     }
 
-    /// Shape of the coefficients of one picture: `[3, 2, height, width / 2 + 1]`; real, then imaginary.
-    pub fn shape(&self) -> [usize; 4] {
-        [3, 2, self.0.height, self.0.width / 2 + 1]
+    /// Shape of the coefficients of one picture: `[channel, 2, height, width / 2 + 1]`; real, then imaginary.
+    fn coefficients(&self) -> [usize; 4] {
+        [self.0.channels, 2, self.0.height, self.0.width / 2 + 1]
+    }
+}
+
+impl Parameter for Fourier {
+    fn shape(&self) -> Vec<usize> {
+        self.coefficients().to_vec()
     }
 
-    /// The first coefficients of one picture: normal numbers of standard deviation 0.01.
-    pub fn noise(&self, seed: Seed, name: &str) -> Vec<f32> {
-        let mut rng = seed.stream(name);
-        (0..self.shape().iter().product()).map(|_| (gaussian(&mut rng) * DEVIATION) as f32).collect()
+    /// Normal numbers of standard deviation 0.01.
+    fn start(&self, seed: Seed, name: &str) -> Vec<f32> {
+        noise(self.coefficients().iter().product(), DEVIATION, seed, name)
     }
 
-    /// The pictures `[batch, 3, height, width]` of coefficients `[batch, 3, 2, height, width / 2 + 1]`.
-    ///
-    /// # Errors
-    /// When the shape does not fit.
-    pub fn apply(&self, spectrum: &Tensor) -> Result<Tensor> {
+    fn apply(&self, spectrum: &Tensor) -> Result<Tensor> {
         function::apply(spectrum, self.clone())
     }
 }
@@ -159,11 +162,11 @@ impl Function for Fourier {
     const NAME: &'static str = "cavern-fourier";
 
     fn shape(&self, x: &[usize]) -> Result<Vec<usize>> {
-        let wanted = Fourier::shape(self);
+        let wanted = self.coefficients();
         if x.len() != 5 || x[1..] != wanted {
             candle_core::bail!("{}: wanted [batch, {wanted:?}], got {x:?}", Self::NAME)
         }
-        Ok(vec![x[0], 3, self.0.height, self.0.width])
+        Ok(vec![x[0], self.0.channels, self.0.height, self.0.width])
     }
 
     fn forward<T: Real>(&self, x: &[T]) -> Vec<T> {
@@ -187,7 +190,8 @@ impl Function for Fourier {
     }
 
     fn composed(self, x: &Tensor) -> Result<Tensor> {
-        let (height, half, planes) = (self.0.height, self.0.half(), 3 * x.dim(0)?);
+        let (height, half, channels) = (self.0.height, self.0.half(), self.0.channels);
+        let planes = channels * x.dim(0)?;
         let scaled = x.broadcast_mul(&constant(&self.0.scale, &[height, half], x)?)?;
         let rows = constant(&self.0.rows, &[1, 2 * height, 2 * height], x)?;
         let rows = rows.broadcast_as((planes, 2 * height, 2 * height))?;
@@ -196,7 +200,7 @@ impl Function for Fourier {
         let middle = Tensor::cat(&[middle.narrow(1, 0, height)?, middle.narrow(1, height, height)?], 2)?;
         let columns = constant(&self.0.columns, &[2 * half, self.0.width], x)?;
         let pictures = middle.reshape((planes * height, 2 * half))?.matmul(&columns)?;
-        pictures.reshape((planes / 3, 3, height, self.0.width))
+        pictures.reshape((planes / channels, channels, height, self.0.width))
     }
 }
 
@@ -235,13 +239,15 @@ mod tests {
 
     #[test]
     fn pictures_are_those_of_the_plain_transform() {
-        for (height, width, decay) in [(6, 8, 1.0), (5, 7, 1.0), (8, 8, 0.0), (1, 1, 1.0)] {
-            let x = random(&[2, 3, 2, height, width / 2 + 1], 1);
-            let y = Fourier::new(height, width, decay).apply(&x).unwrap();
+        for (channels, height, width, decay) in
+            [(3, 6, 8, 1.0), (1, 5, 7, 1.0), (3, 8, 8, 0.0), (3, 1, 1, 1.0), (2, 1, 9, 1.0)]
+        {
+            let x = random(&[2, channels, 2, height, width / 2 + 1], 1);
+            let y = Fourier::new([channels, height, width], decay).apply(&x).unwrap();
             let spectra = x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
             let wanted: Vec<f64> =
                 spectra.chunks(2 * height * (width / 2 + 1)).flat_map(|s| plain(s, height, width, decay)).collect();
-            let wanted = Tensor::from_vec(wanted, (2, 3, height, width), &Device::Cpu).unwrap();
+            let wanted = Tensor::from_vec(wanted, (2, channels, height, width), &Device::Cpu).unwrap();
             assert!(distance(&y, &wanted) < 1e-12, "{height} {width}");
         }
     }
@@ -249,7 +255,7 @@ mod tests {
     #[test]
     fn gradients_are_those_of_central_differences() {
         for (height, width) in [(4, 6), (5, 3)] {
-            let fourier = Fourier::new(height, width, 1.0);
+            let fourier = Fourier::new([3, height, width], 1.0);
             gradient(&random(&[1, 3, 2, height, width / 2 + 1], 2), 1e-6, |x| fourier.apply(x));
         }
     }
@@ -257,7 +263,7 @@ mod tests {
     #[test]
     fn the_composed_form_agrees() {
         for (height, width) in [(4, 6), (5, 3)] {
-            let (fourier, x) = (Fourier::new(height, width, 1.0), random(&[2, 3, 2, height, width / 2 + 1], 2));
+            let (fourier, x) = (Fourier::new([3, height, width], 1.0), random(&[2, 3, 2, height, width / 2 + 1], 2));
             assert!(distance(&fourier.apply(&x).unwrap(), &force(|| fourier.apply(&x)).unwrap()) < 1e-12);
             force(|| gradient(&x, 1e-6, |x| fourier.apply(x)));
         }
@@ -265,12 +271,12 @@ mod tests {
 
     #[test]
     fn noise_is_small_and_named() {
-        let fourier = Fourier::new(32, 32, 1.0);
-        let noise = fourier.noise(Seed(1), "a");
+        let fourier = Fourier::new([3, 32, 32], 1.0);
+        let noise = fourier.start(Seed(1), "a");
         let deviation = (noise.iter().map(|v| v * v).sum::<f32>() / noise.len() as f32).sqrt();
         assert!((deviation - 0.01).abs() < 5e-4, "{deviation}");
-        assert_eq!(noise, fourier.noise(Seed(1), "a"));
-        assert_ne!(noise, fourier.noise(Seed(1), "b"));
+        assert_eq!(noise, fourier.start(Seed(1), "a"));
+        assert_ne!(noise, fourier.start(Seed(1), "b"));
         assert!(fourier.apply(&random(&[1, 3, 2, 32, 16], 1)).is_err());
     }
 }

@@ -1,0 +1,167 @@
+//! What an ascent gives, and what is remembered on its way.
+
+use image::RgbImage;
+
+use crate::error::{Error, Result};
+
+/// Rows that a series of one row is shown with.
+const STRIP: usize = 32;
+/// A picture whose values deviate less than this from their mean is grey.
+const GREY: f64 = 0.01;
+
+/// A picture's values, in \[0, 1\].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planes {
+    /// `[channel, height, width]`.
+    pub shape: [usize; 3],
+    /// The values, plane by plane.
+    pub values: Vec<f32>,
+}
+
+impl Planes {
+    /// Eight bits a channel: three channels in colour, others one below the other in grey. A series is a band.
+    pub fn image(&self) -> RgbImage {
+        let [channels, height, width] = self.shape;
+        let byte = |c: usize, y: usize, x: usize| {
+            (self.values[(c * height + y) * width + x].clamp(0.0, 1.0) * 255.0).round() as u8
+        };
+        let band = if height == 1 { STRIP } else { 1 };
+        let row = |y: u32| y as usize / band;
+        if channels == 3 {
+            return RgbImage::from_fn(width as u32, (height * band) as u32, |x, y| {
+                image::Rgb([0, 1, 2].map(|c| byte(c, row(y), x as usize)))
+            });
+        }
+        RgbImage::from_fn(width as u32, (channels * height * band) as u32, |x, y| {
+            image::Rgb([byte(row(y) / height, row(y) % height, x as usize); 3])
+        })
+    }
+
+    /// [`Planes::image`] as a PNG file.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn png(&self) -> Result<Vec<u8>> {
+        png(&self.image())
+    }
+
+    fn deviation(&self) -> f64 {
+        let count = self.values.len().max(1) as f64;
+        let mean = self.values.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
+        (self.values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count).sqrt()
+    }
+}
+
+/// A picture as a PNG file.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub fn png(picture: &RgbImage) -> Result<Vec<u8>> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let written = picture.write_to(&mut bytes, image::ImageFormat::Png);
+    written.map_err(|e| Error::Failure(format!("cannot encode a picture: {e}")))?;
+    Ok(bytes.into_inner())
+}
+
+/// A picture that was made for an objective.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendering {
+    /// The picture after the last step.
+    pub picture: Planes,
+    /// The unshaken picture with the highest score, of every eighth step and the last.
+    pub best: Planes,
+    /// The objective at every step, of the shaken picture: what is climbed, noisy by the shaking. Penalties are not in it.
+    pub trace: Vec<f32>,
+    /// Score of the last picture, unshaken, with plain products: as probes have it, without their offset.
+    pub final_score: f32,
+    /// The same of the best picture.
+    pub best_score: f32,
+    /// Steps made before the best picture.
+    pub best_step: usize,
+    /// What is wrong with the picture, where something is: "gradient is zero", "never active" or "grey".
+    pub diagnosis: Option<String>,
+}
+
+/// What is remembered of one picture.
+#[derive(Default)]
+pub(super) struct Track {
+    trace: Vec<f32>,
+    best: Option<Look>,
+    last: Option<Look>,
+    /// Whether any step had a gradient.
+    pub(super) moved: bool,
+}
+
+/// An unshaken picture on the way.
+#[derive(Clone)]
+pub(super) struct Look {
+    pub(super) step: usize,
+    pub(super) score: f64,
+    pub(super) picture: Planes,
+}
+
+impl Track {
+    /// A copy's part of a step's objective; the first copy begins the step.
+    pub(super) fn note(&mut self, copy: usize, value: f32) {
+        match self.trace.last_mut() {
+            Some(last) if copy > 0 => *last += value,
+            _ => self.trace.push(value),
+        }
+    }
+
+    pub(super) fn see(&mut self, look: Look) {
+        if self.best.as_ref().is_none_or(|best| look.score > best.score) {
+            self.best = Some(look.clone());
+        }
+        self.last = Some(look);
+    }
+
+    /// `None` before the first look, which every ascent has.
+    pub(super) fn finish(self) -> Option<Rendering> {
+        let (best, last) = (self.best?, self.last?);
+        let diagnosis = match (self.moved, best.score > 0.0, last.picture.deviation() < GREY) {
+            (false, ..) => Some("gradient is zero"),
+            (true, false, _) => Some("never active"),
+            (true, true, true) => Some("grey"),
+            (true, true, false) => None,
+        };
+        Some(Rendering {
+            picture: last.picture,
+            best: best.picture,
+            trace: self.trace,
+            final_score: last.score as f32,
+            best_score: best.score as f32,
+            best_step: best.step,
+            diagnosis: diagnosis.map(str::to_owned),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_colours_or_stand_below_each_other() {
+        let colour = Planes { shape: [3, 1, 2], values: vec![0.0, 1.0, 0.5, 0.0, 0.0, 2.0] };
+        assert_eq!(colour.image().dimensions(), (2, 32));
+        assert_eq!(colour.image().get_pixel(0, 31).0, [0, 128, 0]);
+        let two = Planes { shape: [2, 2, 1], values: vec![0.0, 0.2, 0.4, 1.0] };
+        assert_eq!(two.image().dimensions(), (1, 4));
+        assert_eq!(two.image().get_pixel(0, 3).0, [255; 3]);
+        assert_eq!(image::load_from_memory(&two.png().unwrap()).unwrap().to_rgb8(), two.image());
+    }
+
+    #[test]
+    fn a_picture_of_one_level_is_called_grey() {
+        let look = |score: f64, values: Vec<f32>| Look { step: 0, score, picture: Planes { shape: [1, 1, 4], values } };
+        let diagnosis = |moved: bool, look: Look| {
+            let mut track = Track { moved, ..Track::default() };
+            track.see(look);
+            track.finish().unwrap().diagnosis
+        };
+        assert_eq!(diagnosis(true, look(1.0, vec![0.5; 4])).as_deref(), Some("grey"));
+        assert_eq!(diagnosis(true, look(1.0, vec![0.0, 1.0, 0.0, 1.0])), None);
+        assert_eq!(diagnosis(false, look(1.0, vec![0.5; 4])).as_deref(), Some("gradient is zero"));
+    }
+}

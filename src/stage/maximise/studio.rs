@@ -1,0 +1,222 @@
+//! Where pictures are made, batch by batch, and kept.
+
+use candle_core::Device;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::maximise::{Data, Job, MaximiseOptions, Objective, Rendering, maximise_on};
+use crate::model::Graph;
+use crate::probe::Variant;
+use crate::seed::Seed;
+use crate::store::Store;
+use crate::store::artifact::Artifact;
+use crate::store::digest::{Digest, DigestBuilder};
+
+const KIND: &str = "rendering";
+const TABLE: &str = "renderings.json";
+const PICTURES: &str = "pictures.safetensors";
+
+/// What a rendered objective is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The CAV.
+    Cav,
+    /// Its opposite.
+    Negative,
+    /// A random direction.
+    Random,
+    /// A unit, or a sum of units.
+    Unit,
+}
+
+impl Role {
+    /// The name in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cav => "cav",
+            Self::Negative => "negative",
+            Self::Random => "random",
+            Self::Unit => "unit",
+        }
+    }
+}
+
+/// One picture that was, or is to be, rendered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Rendered {
+    /// The layer's name; of a sum over several, their names with plus signs.
+    pub layer: String,
+    /// The concept, `random` for a random direction; the text of a unit.
+    pub concept: String,
+    /// The probe's kind, or `unit`.
+    pub probe: String,
+    /// The form of the activations it is a direction of; none of a unit.
+    pub variant: Option<Variant>,
+    /// What the objective is.
+    pub role: Role,
+    /// The picture's seed.
+    pub seed: u64,
+    /// The direction's offset: score = objective + bias.
+    pub bias: f64,
+    /// The objective by step; empty before it is rendered.
+    pub trace: Vec<f32>,
+    /// The objective of the picture without transforms; NaN before it is rendered.
+    #[serde(with = "crate::store::nan")]
+    pub score: f64,
+    /// The same of the best picture on the way, and the steps made before it.
+    #[serde(with = "crate::store::nan")]
+    pub best_score: f64,
+    /// Steps made before the best picture.
+    pub best_step: usize,
+    /// What is wrong with it: "gradient is zero".
+    pub diagnosis: Option<String>,
+}
+
+impl Rendered {
+    /// A unit's name, or a direction's: layer, concept, kind, form and role.
+    pub fn label(&self) -> String {
+        match self.variant {
+            Some(variant) => {
+                format!("{} {} {} {} {}", self.layer, self.concept, self.probe, variant.name(), self.role.name())
+            }
+            None => self.concept.clone(),
+        }
+    }
+
+    /// The name of its form in tables.
+    pub fn form(&self) -> String {
+        self.variant.map_or_else(|| "unit".to_owned(), Variant::name)
+    }
+}
+
+/// A picture to be made.
+pub type Order = (Rendered, Objective);
+
+/// A network with everything that decides what a picture looks like.
+pub struct Studio<'a> {
+    /// The network.
+    pub graph: &'a Graph,
+    /// Where it is.
+    pub device: &'a Device,
+    /// Where pictures are kept.
+    pub store: &'a Store,
+    /// What noise and shaking are drawn from.
+    pub seed: Seed,
+    /// How pictures are made.
+    pub options: &'a MaximiseOptions,
+    /// Statistics of the data.
+    pub data: Data,
+}
+
+impl Studio<'_> {
+    /// Makes what the store lacks; what was made stays when a later batch is stopped. `done` is told how many steps of
+    /// pictures are behind, and whether they were made just now.
+    ///
+    /// # Errors
+    /// When an objective does not fit its layer, or the network fails.
+    pub fn render(&self, orders: &[Order], mut done: impl FnMut(usize, bool)) -> Result<()> {
+        for batch in self.batches(orders) {
+            let key = self.key(batch)?;
+            if self.store.has(KIND, &key) {
+                done(batch.len() * self.options.steps, false);
+                continue;
+            }
+            let job = |(r, objective): &Order| Job {
+                label: r.label(),
+                objective: objective.clone(),
+                seed: r.seed,
+                start: None,
+            };
+            let jobs: Vec<Job> = batch.iter().map(job).collect();
+            let count = |pictures: usize| done(pictures, true);
+            let made = maximise_on(self.device, self.graph, &jobs, self.options, &self.data, self.seed, count)?;
+            self.publish(batch, &key, &made)?;
+        }
+        Ok(())
+    }
+
+    /// Every picture with its PNG, in order.
+    ///
+    /// # Errors
+    /// When one is missing or damaged.
+    pub fn get(&self, orders: &[Order]) -> Result<Vec<(Rendered, Vec<u8>)>> {
+        let mut all = Vec::with_capacity(orders.len());
+        for batch in self.batches(orders) {
+            let artifact: Artifact = self.store.get(KIND, &self.key(batch)?, "maximise")?;
+            for (i, rendered) in artifact.read_json::<Vec<Rendered>>(TABLE)?.into_iter().enumerate() {
+                all.push((rendered, artifact.read(&format!("{i}.png"))?));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Pictures that end at the same layers, a batch at a time.
+    fn batches<'o>(&self, orders: &'o [Order]) -> Vec<&'o [Order]> {
+        let alike = orders.chunk_by(|(_, a), (_, b)| a.nodes() == b.nodes());
+        alike.flat_map(|orders| orders.chunks(self.options.batch)).collect()
+    }
+
+    fn key(&self, batch: &[Order]) -> Result<Digest> {
+        let rendered: Vec<&Rendered> = batch.iter().map(|(r, _)| r).collect();
+        let objectives: Vec<&Objective> = batch.iter().map(|(_, o)| o).collect();
+        // Lists of what to render and how many at once change no picture.
+        let options = MaximiseOptions {
+            units: Vec::new(),
+            kinds: Vec::new(),
+            layers: Vec::new(),
+            variants: Vec::new(),
+            batch: 0,
+            seeds: 0,
+            controls: true,
+            ..self.options.clone()
+        };
+        let spectrum = self.data.spectrum.as_ref().map(|s| s.magnitudes().to_vec());
+        DigestBuilder::new("rendering v2")
+            .field("model", self.graph.digest().as_str())
+            .json("preprocess", self.graph.preprocess())?
+            .json("options", &options)?
+            .json("rendered", &rendered)?
+            .json("objectives", &objectives)?
+            .json("covariance", &self.data.covariance)?
+            .json("spectrum", &spectrum)?
+            .json("seed", &self.seed.0)?
+            .field("device", if self.device.is_cpu() { "cpu" } else { "cuda" })
+            .finish_ok()
+    }
+
+    fn publish(&self, batch: &[Order], key: &Digest, made: &[Rendering]) -> Result<()> {
+        let mut rendered: Vec<Rendered> = batch.iter().map(|(r, _)| r.clone()).collect();
+        for (r, rendering) in rendered.iter_mut().zip(made) {
+            r.trace.clone_from(&rendering.trace);
+            r.score = f64::from(rendering.final_score);
+            r.best_score = f64::from(rendering.best_score);
+            r.best_step = rendering.best_step;
+            r.diagnosis.clone_from(&rendering.diagnosis);
+        }
+        let pictures = pictures(made)?;
+        let parameters = serde_json::json!({ "maximise": self.options });
+        self.store.get_or_make(KIND, key, parameters, |draft| {
+            for (i, rendering) in made.iter().enumerate() {
+                draft.write(&format!("{i}.png"), &rendering.picture.png()?)?;
+                draft.write(&format!("{i}-best.png"), &rendering.best.png()?)?;
+            }
+            draft.write(PICTURES, &pictures)?;
+            draft.write_json(TABLE, &rendered)
+        })?;
+        Ok(())
+    }
+}
+
+/// The last and the best pictures as they are, `[picture, channel, height, width]`: what they are judged by.
+fn pictures(made: &[Rendering]) -> Result<Vec<u8>> {
+    let failure = |e: safetensors::SafeTensorError| Error::Failure(format!("cannot write pictures: {e}"));
+    let [channels, height, width] = made.first().map_or([0; 3], |r| r.picture.shape);
+    let bytes =
+        |values: Vec<&[f32]>| -> Vec<u8> { values.into_iter().flatten().flat_map(|v| v.to_le_bytes()).collect() };
+    let last = bytes(made.iter().map(|r| r.picture.values.as_slice()).collect());
+    let best = bytes(made.iter().map(|r| r.best.values.as_slice()).collect());
+    let view = |bytes| TensorView::new(Dtype::F32, vec![made.len(), channels, height, width], bytes).map_err(failure);
+    safetensors::serialize([("last", view(&last)?), ("best", view(&best)?)], None).map_err(failure)
+}
