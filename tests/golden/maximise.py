@@ -38,7 +38,7 @@ def trace(net, objective, numbers, image_f):
 
     render.render_vis(net, watched, lambda: ([numbers], image_f), transforms=[], thresholds=(STEPS,), show_image=False,
                       progress=False, fixed_image_size=SIZE)
-    return np.array(values[:STEPS])
+    return np.array(values[:STEPS], np.float32)
 
 
 def fourier():
