@@ -5,11 +5,12 @@
 //! load MODEL WEIGHTS PRECISION            ok
 //! forward INPUT OUTPUT LAYER RUNS         seconds S S S ...
 //! gradient INPUT OUTPUT LAYER RUNS        seconds S S S ...
+//! maximise LAYER:CHANNEL STEPS COUNT BATCH    seconds S
 //! peak                                    peak BYTES
 //! ```
 //!
 //! MODEL may be an ONNX file, whose WEIGHTS are `-`. INPUT and OUTPUT are `.npy` files of f32. `forward` writes the layer's activation, `gradient` the gradient of its sum
-//! to the input. Both run once before they time. `peak` is the most memory since the model was loaded. What fails is
+//! to the input. Both run once before they time. `maximise` renders COUNT pictures of a unit from different noise. `peak` is the most memory since the model was loaded. What fails is
 //! answered by `error MESSAGE`.
 
 use std::io::{BufRead, IsTerminal, Write};
@@ -17,8 +18,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
+use cavern::maximise::{Data, Job, MaximiseOptions};
 use cavern::model::graph::Precision;
 use cavern::model::{Graph, build};
+use cavern::seed::Seed;
 use ndarray::ArrayD;
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -59,6 +62,11 @@ fn answer(graph: &mut Option<Graph>, line: &str) -> Outcome<String> {
             write(Path::new(output), &result)?;
             Ok(format!("seconds {}", seconds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
         }
+        ["maximise", unit, steps, count, batch] => {
+            let graph = graph.as_ref().ok_or("load a model first")?;
+            let seconds = maximise(graph, unit, steps.parse()?, count.parse()?, batch.parse()?)?;
+            Ok(format!("seconds {seconds}"))
+        }
         ["peak"] => Ok(format!("peak {}", peak()?)),
         _ => Err(format!("`{line}` is no command: see the head of benches/versus.rs").into()),
     }
@@ -85,6 +93,17 @@ fn time(runs: usize, mut run: impl FnMut() -> Outcome<Tensor>) -> Outcome<(Vec<f
         seconds.push(start.elapsed().as_secs_f64());
     }
     Ok((seconds, result))
+}
+
+/// Seconds of an ascent with the default options, which are Lucid's, on `count` pictures.
+fn maximise(graph: &Graph, unit: &str, steps: usize, count: u64, batch: usize) -> Outcome<f64> {
+    let objective = cavern::maximise::unit::parse(graph, unit)?;
+    let job = |seed| Job { label: unit.to_owned(), objective: objective.clone(), seed, start: None };
+    let jobs: Vec<Job> = (0..count).map(job).collect();
+    let options = MaximiseOptions { steps, batch, ..MaximiseOptions::default() };
+    let start = Instant::now();
+    cavern::maximise::maximise(graph, &jobs, &options, &Data::default(), Seed(0), |_| {})?;
+    Ok(start.elapsed().as_secs_f64())
 }
 
 fn read(path: &Path) -> Outcome<Tensor> {
