@@ -39,6 +39,13 @@ pub enum Command {
         of `cavern ls layers`. The keys of --set are those of a study's [maximise] table, and seed.\n\
         The last line on stdout is the folder of the pictures. Running it again makes only what is missing.")]
     Maximise(MaximiseArgs),
+    /// Change photographs until a network sees another class: within a small ball, by a hidden unit, by blending
+    #[command(
+        after_help = "Example: cavern attack efficientnet_lite0 --weights lite0.pth photos/*.jpg --layer blocks.9\n\
+        Beside every attack stands a change of the same size without an aim. Photographs are given as JPEG or PNG; the\n\
+        last line on stdout is the folder of attacks.csv, summary.csv and the changed photographs."
+    )]
+    Attack(AttackArgs),
     /// Measure fitted probes
     #[command(after_help = "Example: cavern score probes/quickstart.toml")]
     Score(StudyArgs),
@@ -126,6 +133,52 @@ pub struct MaximiseArgs {
     /// Folder for artifacts, to share between studies [default: OUT/store]
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
+    /// Where networks run: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// What `attack` takes.
+#[derive(Debug, Clone, Args)]
+pub struct AttackArgs {
+    /// A classifier: a name of `cavern ls models`, or an ONNX file
+    pub model: String,
+    /// Photographs (PNG or JPEG)
+    #[arg(required = true)]
+    pub images: Vec<PathBuf>,
+    /// The weights file
+    #[arg(long, value_name = "PATH")]
+    pub weights: Option<PathBuf>,
+    /// A linear head that `cavern train` has trained on one of the model's layers
+    #[arg(long, value_name = "PATH")]
+    pub head: Option<PathBuf>,
+    /// A file with the name of a class on every line
+    #[arg(long, value_name = "PATH")]
+    pub labels: Option<PathBuf>,
+    /// The class to reach, by name or number [default: another one for every photograph, drawn]
+    #[arg(long, value_name = "CLASS")]
+    pub target: Option<String>,
+    /// The layer whose units are raised by the method "unit"; without one that method is left out
+    #[arg(long, value_name = "LAYER")]
+    pub layer: Option<String>,
+    /// The most a value may change, in levels of 255
+    #[arg(long, value_name = "LEVELS", value_delimiter = ',', default_values_t = [2.0, 4.0, 8.0])]
+    pub epsilon: Vec<f64>,
+    /// Steps of every attack, each of a quarter of epsilon
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    pub steps: u16,
+    /// Another classifier that only looks, as MODEL or MODEL=WEIGHTS; may be given again
+    #[arg(long, value_name = "MODEL=WEIGHTS")]
+    pub transfer: Vec<String>,
+    /// What start and target are drawn from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Folder for tables and pictures
+    #[arg(long, value_name = "DIR", default_value = "attacks")]
+    pub out: PathBuf,
     /// Where networks run: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: String,

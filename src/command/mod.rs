@@ -1,5 +1,6 @@
 //! One file a sub-command: what it takes from the command line, and what it prints.
 
+pub mod attack;
 pub mod stage;
 pub mod validate;
 
@@ -39,5 +40,6 @@ pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(&args, out),
         Command::Predict(args) => predict::run(&args, out),
         Command::Profile(args) => profile::run(&args, out),
+        Command::Attack(args) => attack::run(&args, out),
     }
 }

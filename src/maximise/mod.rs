@@ -5,6 +5,7 @@
 //! steps. (Olah, Mordvintsev and Schubert 2017, "Feature Visualization", Distill.)
 
 pub mod ascent;
+pub mod attack;
 pub mod colour;
 pub mod job;
 pub mod objective;

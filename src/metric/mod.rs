@@ -13,6 +13,8 @@ pub mod hard;
 pub mod holm;
 pub mod options;
 pub mod overlap;
+pub mod picture;
+pub mod proportion;
 pub mod robustness;
 pub mod segmentation;
 pub mod table;

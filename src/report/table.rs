@@ -61,6 +61,34 @@ pub fn correlations_csv(rows: &[Correlation]) -> Result<Vec<u8>> {
     csv(correlation_frame(rows)?)
 }
 
+/// A column of a table that no other command reads again.
+pub enum Values {
+    /// Names.
+    Text(Vec<String>),
+    /// Numbers; NaN is an empty cell.
+    Number(Vec<f64>),
+    /// Yes or no.
+    Flag(Vec<bool>),
+}
+
+/// Columns of one length as csv, with a header line.
+///
+/// # Errors
+/// When two columns have the same name or other lengths.
+pub fn columns_csv(columns: &[(String, Values)]) -> Result<Vec<u8>> {
+    let rows = columns.first().map_or(0, |(_, values)| match values {
+        Values::Text(v) => v.len(),
+        Values::Number(v) => v.len(),
+        Values::Flag(v) => v.len(),
+    });
+    let column = |(name, values): &(String, Values)| match values {
+        Values::Text(v) => text_column(name, v.iter().map(String::as_str)),
+        Values::Number(v) => number_column(name, v.iter().copied()),
+        Values::Flag(v) => flag_column(name, v.iter().copied()),
+    };
+    csv(DataFrame::new(rows, columns.iter().map(column).collect()).map_err(failed("build a table"))?)
+}
+
 /// The metric table as parquet.
 ///
 /// # Errors
@@ -319,6 +347,19 @@ mod tests {
         demo,resnet50,layer2,"a ""b"", c",fp,ti,1,test,seg_iou,of_ceiling,,,,,"",400,true
         demo,resnet50,layer3,red,classifier,full,1,test,accuracy,"",0.9,,,0.5,chance,400,true
         "#);
+    }
+
+    #[test]
+    fn columns_of_any_kind_make_a_table() {
+        let text = |v: &[&str]| Values::Text(v.iter().map(|v| (*v).to_owned()).collect());
+        let columns = [
+            ("name".to_owned(), text(&["a, b", "c"])),
+            ("value".to_owned(), Values::Number(vec![0.5, f64::NAN])),
+            ("ok".to_owned(), Values::Flag(vec![true, false])),
+        ];
+        let csv = String::from_utf8(columns_csv(&columns).unwrap()).unwrap();
+        assert_eq!(csv, "name,value,ok\n\"a, b\",0.5,true\nc,,false\n");
+        assert!(columns_csv(&[("a".to_owned(), text(&["x"])), ("a".to_owned(), text(&["y"]))]).is_err());
     }
 
     #[test]

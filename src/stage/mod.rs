@@ -6,6 +6,7 @@
 //!              └──► maximise ────────────────┘
 //! ```
 
+pub mod attack;
 pub mod context;
 pub mod coverage;
 pub mod extract;

@@ -1,0 +1,37 @@
+//! Shares of a count.
+
+/// The 95 % point of a standard normal number, both sides.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// The 95 % interval of a share of `successes` in `n` independent trials (Wilson 1927): inside \[0, 1\] and of use for few
+/// trials. NaN of none.
+pub fn wilson(successes: usize, n: usize) -> (f64, f64) {
+    if n == 0 {
+        return (f64::NAN, f64::NAN);
+    }
+    let (n, share) = (n as f64, successes as f64 / n as f64);
+    let centre = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
+    let half = Z / (1.0 + Z * Z / n) * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    ((centre - half).max(0.0), (centre + half).min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// statsmodels.stats.proportion.proportion_confint(k, n, method="wilson").
+    #[test]
+    fn intervals_are_those_of_statsmodels() {
+        for (successes, n, low, high) in STATSMODELS {
+            let got = wilson(successes, n);
+            assert!((got.0 - low).abs() < 1e-9 && (got.1 - high).abs() < 1e-9, "{successes} of {n}: {got:?}");
+        }
+        assert!(wilson(0, 0).0.is_nan());
+    }
+
+    const STATSMODELS: [(usize, usize, f64, f64); 3] = [
+        (0, 10, 0.000_000_000_000, 0.277_532_799_863),
+        (7, 20, 0.181_191_824_101, 0.567_145_723_315),
+        (33, 33, 0.895_730_002_458, 1.000_000_000_000),
+    ];
+}
