@@ -253,8 +253,8 @@ impl Attack<'_> {
         attacked: Vec<(Planes, Option<usize>, f64)>,
         outcome: &mut Outcome,
     ) -> Result<()> {
-        let noise = photographs.iter().zip(&attacked).enumerate().map(|(i, (clean, (picture, ..)))| {
-            (aimless(clean, picture, self.seed, &format!("aimless {} {strength} {i}", method.name())), None, strength)
+        let noise = photographs.iter().zip(&attacked).enumerate().map(|(i, (clean, (picture, _, own)))| {
+            (aimless(clean, picture, self.seed, &format!("aimless {} {strength} {i}", method.name())), None, *own)
         });
         let noise: Vec<_> = noise.collect();
         for (control, made) in [(false, attacked), (true, noise)] {
@@ -375,8 +375,8 @@ mod tests {
             graph: &graph,
             device: &Device::Cpu,
             others: &others,
-            epsilons: &[8.0],
-            steps: 10,
+            epsilons: &[64.0],
+            steps: 20,
             layer: Some("conv4".into()),
             target: None,
             seed: Seed(1),
@@ -388,7 +388,7 @@ mod tests {
         assert_eq!(summaries.len(), 6);
         let targeted = &summaries[0];
         assert!(targeted.success[0] > summaries[1].success[0], "{summaries:?}");
-        assert!(targeted.means[0] <= 8.0 + 1e-3 && targeted.confidence > summaries[1].confidence);
+        assert!(targeted.means[0] <= 64.0 + 1e-3 && targeted.confidence > summaries[1].confidence);
         for row in &outcome.rows {
             // The network that is attacked follows itself.
             assert_eq!(row.transfer, [row.success]);
