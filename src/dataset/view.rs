@@ -84,7 +84,8 @@ const ALL: [&str; 51] = [
 /// The lists of views that have a name, `few` and `all`.
 const PRESETS: [(&str, &[&str]); 2] = [("few", &FEW), ("all", &ALL)];
 
-/// A transform and its strength; in study files and tables it is text, as in `shift -14` or `hflip`.
+/// A transform and its strength; in study files and tables it is text, as in `shift -14` or `hflip`, with ` #2` for the second
+/// draw of a view that has something random.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct View {
@@ -92,6 +93,8 @@ pub struct View {
     pub transform: Transform,
     /// How much.
     pub amount: f32,
+    /// Which draw it is, from 1, where something is random; 1 for others.
+    pub draw: u32,
 }
 
 impl View {
@@ -109,6 +112,17 @@ impl View {
     pub fn is_geometric(&self) -> bool {
         use Transform::{Crop, Hflip, Pan, Rotate, Scale, Shift};
         matches!(self.transform, Hflip | Shift | Pan | Scale | Rotate | Crop)
+    }
+
+    /// Whether something of it is drawn at random: of the others, all draws are the same.
+    pub fn is_random(&self) -> bool {
+        matches!(self.transform, Transform::Crop | Transform::Noise)
+    }
+
+    /// The view in `count` draws; once where nothing is random.
+    pub fn draws(self, count: u32) -> impl Iterator<Item = Self> {
+        let last = if self.is_random() { count } else { 1 };
+        (1..=last).map(move |draw| Self { draw, ..self })
     }
 
     /// Whether it depends on where the concepts are.
@@ -179,7 +193,11 @@ impl From<View> for String {
 impl std::fmt::Display for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = TRANSFORMS.iter().find(|t| t.0 == self.transform).map_or("", |t| t.1);
-        if self.transform == Transform::Hflip { f.write_str(name) } else { write!(f, "{name} {}", self.amount) }
+        f.write_str(name)?;
+        if self.transform != Transform::Hflip {
+            write!(f, " {}", self.amount)?;
+        }
+        if self.draw > 1 { write!(f, " #{}", self.draw) } else { Ok(()) }
     }
 }
 
@@ -187,7 +205,8 @@ impl FromStr for View {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (name, amount) = text.trim().split_once(' ').unwrap_or((text.trim(), "0"));
+        let (view, draw) = text.trim().split_once(" #").unwrap_or((text.trim(), "1"));
+        let (name, amount) = view.split_once(' ').unwrap_or((view, "0"));
         let found = TRANSFORMS.iter().find(|t| t.1 == name);
         let (transform, _, low, high) =
             *found.ok_or_else(|| Error::unknown("view", name, TRANSFORMS.iter().map(|t| t.1)))?;
@@ -203,7 +222,12 @@ impl FromStr for View {
             };
             return Err(Error::key("score.views", format!("`{text}` is no view"), hint));
         }
-        Ok(Self { transform, amount })
+        let view = Self { transform, amount, draw: draw.parse().unwrap_or(0) };
+        if view.draw == 0 || (view.draw > 1 && !view.is_random()) {
+            let hint = "draws are counted from 1, of `crop` and `noise` alone: write `score.draws` for several of each";
+            return Err(Error::key("score.views", format!("`{text}` is no view"), hint));
+        }
+        Ok(view)
     }
 }
 
@@ -223,7 +247,7 @@ mod tests {
 
     #[test]
     fn text_and_view_are_one() {
-        for text in FEW.into_iter().chain(ALL).chain(["crop 0.75", "hue -0.05", "jpeg 50", "pan 0.16"]) {
+        for text in FEW.into_iter().chain(ALL).chain(["crop 0.75", "hue -0.05", "jpeg 50", "pan 0.16", "noise 12 #3"]) {
             assert_eq!(text.parse::<View>().unwrap().to_string(), text);
         }
         for bad in [
@@ -238,6 +262,9 @@ mod tests {
             "jpeg 0.5",
             "hue 1",
             "crop 2",
+            "crop 0.9 #0",
+            "crop 0.9 #x",
+            "shift 4 #2",
             "",
         ] {
             assert!(bad.parse::<View>().is_ok() == (bad == "shift"), "{bad}");
@@ -289,6 +316,10 @@ mod tests {
         let of = |id: &str| noise.apply(&p, Seed(1), id, &None).unwrap();
         assert_eq!(of("a"), of("a"));
         assert_ne!(of("a"), of("b"));
+        let draws: Vec<_> = noise.draws(3).map(|v| v.apply(&p, Seed(1), "a", &None).unwrap()).collect();
+        assert_eq!(draws[0], of("a"));
+        assert!(draws[1] != draws[0] && draws[1] != draws[2] && draws.len() == 3);
+        assert_eq!("blur 2".parse::<View>().unwrap().draws(8).count(), 1);
     }
 
     #[test]
@@ -337,7 +368,7 @@ mod tests {
     fn hues_turn_round_the_circle() {
         let (third, sixth) = (1.0f32 / 3.0, 1.0f32 / 6.0);
         let turned = |rgb: [f32; 3], turns: f32| {
-            let view = View { transform: Transform::Hue, amount: turns };
+            let view = View { transform: Transform::Hue, amount: turns, draw: 1 };
             let picture = Picture { size: 1, pixels: rgb.to_vec() };
             view.apply(&picture, Seed(1), "id", &None).unwrap().pixels.try_into().unwrap()
         };

@@ -56,7 +56,8 @@ pub fn maps(cavs: &[&Cav], activation: &[f32], cell: Cell) -> Vec<Vec<f32>> {
     let mut maps = attributions(cavs, activation);
     for (map, cav) in maps.iter_mut().zip(cavs) {
         match cell {
-            Cell::Share => {}
+            // Emblems are of shares: [`super::Emblem`] comes after.
+            Cell::Share | Cell::Emblem => {}
             Cell::Biased => {
                 let part = (cav.bias / map.len() as f64) as f32;
                 map.iter_mut().for_each(|m| *m += part);

@@ -3,10 +3,13 @@
 use super::options::Upsampling;
 use crate::dataset::Mask;
 
-/// A map `(h, w)` at another size `(height, width)`, `[height * width]`. Both modes agree with torch's `interpolate`.
+/// A map `(h, w)` at another size `(height, width)`, `[height * width]`. All modes agree with torch's `interpolate`.
 pub fn upsample(map: &[f32], from: (usize, usize), to: (usize, usize), mode: Upsampling) -> Vec<f32> {
     if from == to {
         return map.to_vec();
+    }
+    if mode == Upsampling::Bicubic {
+        return bicubic(map, from, to);
     }
     let (down, across) = (taps(from.0, to.0, mode), taps(from.1, to.1, mode));
     // Rows first: there are few of them before the height grows.
@@ -43,7 +46,8 @@ fn taps(from: usize, to: usize, mode: Upsampling) -> Vec<Tap> {
             let at = (i * from / to).min(last);
             Tap { low: at, high: at, share: 0.0 }
         }
-        Upsampling::Bilinear => {
+        // Bicubic has four of them: see [`cubic_taps`].
+        Upsampling::Bilinear | Upsampling::Bicubic => {
             // Centres of cells are at half-integers; before the first centre the first value holds.
             let at = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
             let low = (at as usize).min(last);
@@ -51,6 +55,38 @@ fn taps(from: usize, to: usize, mode: Upsampling) -> Vec<Tap> {
         }
     };
     (0..to).map(tap).collect()
+}
+
+/// Keys' cubic convolution (1981) with a = -0.75, along rows and then along columns.
+fn bicubic(map: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
+    let (down, across) = (cubic_taps(from.0, to.0), cubic_taps(from.1, to.1));
+    let mut wide = Vec::with_capacity(from.0 * to.1);
+    for row in map.chunks_exact(from.1.max(1)) {
+        wide.extend(across.iter().map(|taps| taps.iter().map(|(x, weight)| weight * row[*x]).sum::<f32>()));
+    }
+    let mut out = vec![0.0; to.0 * to.1];
+    for (out, taps) in out.chunks_exact_mut(to.1.max(1)).zip(&down) {
+        for (y, weight) in taps {
+            let row = &wide[y * to.1..(y + 1) * to.1];
+            out.iter_mut().zip(row).for_each(|(out, value)| *out += weight * value);
+        }
+    }
+    out
+}
+
+/// The four places that a value of the result comes from, with their weights; beyond the edge the last value holds.
+fn cubic_taps(from: usize, to: usize) -> Vec<[(usize, f32); 4]> {
+    const A: f64 = -0.75;
+    let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
+    let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
+    let last = from.saturating_sub(1) as f64;
+    let taps = |i: usize| {
+        let at = (i as f64 + 0.5) * from as f64 / to as f64 - 0.5;
+        let (low, t) = (at.floor(), at - at.floor());
+        let weights = [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)];
+        [0usize, 1, 2, 3].map(|k| ((low + k as f64 - 1.0).clamp(0.0, last) as usize, weights[k] as f32))
+    };
+    (0..to).map(taps).collect()
 }
 
 #[cfg(test)]
@@ -102,11 +138,33 @@ mod tests {
         close(&upsample(&MAP, (2, 3), (5, 7), Upsampling::Nearest), &torch);
     }
 
+    /// `torch.nn.functional.interpolate(map, (5, 7), mode="bicubic", align_corners=False)`.
+    #[test]
+    fn bicubic_agrees_with_torch() {
+        #[rustfmt::skip]
+        let torch = [
+            1.44941, 0.52561, -1.78265, -2.55125, 0.05205, 3.64460, 5.32776,
+            1.23768, 0.58264, -1.06354, -1.59000, 0.31716, 2.92982, 4.15633,
+            0.77733, 0.70663, 0.50000, 0.50000, 0.89359, 1.37573, 1.60933,
+            0.31698, 0.83063, 2.06354, 2.59000, 1.47001, -0.17837, -0.93767,
+            0.10526, 0.88766, 2.78266, 3.55125, 1.73513, -0.89314, -2.10910,
+        ];
+        close(&upsample(&MAP, (2, 3), (5, 7), Upsampling::Bicubic), &torch);
+        #[rustfmt::skip]
+        let torch = [
+            0.01409, 2.75573,
+            0.65820, 1.26465,
+            1.30231, -0.22643,
+        ];
+        close(&upsample(&MAP, (2, 3), (3, 2), Upsampling::Bicubic), &torch);
+    }
+
     #[test]
     fn the_same_size_and_one_cell() {
         assert_eq!(upsample(&MAP, (2, 3), (2, 3), Upsampling::Bilinear), MAP);
         assert_eq!(upsample(&[2.5], (1, 1), (2, 2), Upsampling::Bilinear), [2.5; 4]);
         assert_eq!(upsample(&[2.5], (1, 1), (2, 2), Upsampling::Nearest), [2.5; 4]);
+        close(&upsample(&[2.5], (1, 1), (2, 2), Upsampling::Bicubic), &[2.5; 4]);
     }
 
     #[test]

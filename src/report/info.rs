@@ -330,6 +330,18 @@ pub const METRICS: &[MetricInfo] = &[
         "Mean slope of a class's logit along the direction, in logits a unit of the activation.",
     ),
     metric(
+        "tcav_smooth",
+        "TCAV without its step",
+        "TCAV smooth",
+        "As TCAV, but slopes near zero count half: the logistic function of the slope in units of random-set directions'.",
+    ),
+    metric(
+        "tcav_relative",
+        "TCAV against other concepts",
+        "TCAV rel.",
+        "TCAV of the classifier between the concept and the study's other concepts.",
+    ),
+    metric(
         "tcav_draws",
         "TCAV over draws",
         "TCAV draws",

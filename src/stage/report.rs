@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::maximise::Role;
 use super::statistics::statistics;
-use super::{Context, Layer, Progress, fit, fitted, maximise, overlays, score, sensitivity, training};
+use super::{Context, Layer, Progress, fit, fitted, localise, maximise, overlays, score, sensitivity, training};
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::Result;
@@ -155,7 +155,7 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
         facts: facts(context, curve.as_ref()),
         study_text: toml::to_string_pretty(&context.study).unwrap_or_default(),
         counts: counts(context),
-        refusals: refusals(context, gathered),
+        refusals: refusals(context, gathered)?,
         rows: &gathered.metrics,
         comparisons: gathered.comparisons.clone(),
         correlations: gathered.correlations.clone(),
@@ -205,17 +205,20 @@ fn facts(context: &Context, curve: Option<&Curve>) -> Vec<(String, String)> {
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn refusals(context: &Context, gathered: &Gathered) -> Vec<Refusal> {
-    let all = gathered.fitted.iter().flat_map(|(layer, variant, fitted)| {
-        fitted.refused.iter().map(|r| Refusal {
+fn refusals(context: &Context, gathered: &Gathered) -> Result<Vec<Refusal>> {
+    let mut all = Vec::new();
+    for (layer, variant, fitted) in &gathered.fitted {
+        let of_maps = localise::refused(context, *layer, *variant)?;
+        all.extend(fitted.refused.iter().cloned().chain(of_maps).map(|r| Refusal {
             layer: context.layers[*layer].name.clone(),
             variant: variant.name(),
-            concept: r.concept.clone(),
-            probe: r.probe.clone(),
-            reason: r.reason.clone(),
-        })
-    });
-    all.chain(gathered.asked.refusals.iter().cloned()).collect()
+            concept: r.concept,
+            probe: r.probe,
+            reason: r.reason,
+        }));
+    }
+    all.extend(gathered.asked.refusals.iter().cloned());
+    Ok(all)
 }
 
 fn label(context: &Context, r: &maximise::Rendered) -> String {

@@ -10,7 +10,7 @@ use crate::dataset::split::Part;
 use crate::dataset::{Mask, Presence};
 use crate::error::Result;
 use crate::localise::linear::{outer_ring_expected, outer_ring_share};
-use crate::localise::{LocaliseOptions, ceiling, drop_rings, drop_rings_window, upsample};
+use crate::localise::{LocaliseOptions, Upsampling, ceiling, drop_rings, drop_rings_window, upsample};
 use crate::metric::bootstrap::{ratio, weighted_mean};
 use crate::metric::overlap::{Levels, Overlap, chance, map_quantile, set_iou, threshold};
 use crate::metric::segmentation::{Scores, Target, energy_density, false_localisation};
@@ -236,7 +236,7 @@ impl<'a> Cut<'a> {
             share = (4.0 * share).min(1.0);
             let floor = map_quantile(inner.iter().map(Vec::as_slice), 1.0 - share);
             let pixels = |((at, size), inner): (&(usize, (usize, usize)), &Vec<f32>)| {
-                if inner.iter().all(|v| *v <= floor) {
+                if self.stays_within() && inner.iter().all(|v| *v <= floor) {
                     return Vec::new();
                 }
                 let area = 1.0 / (size.0 * size.1) as f64;
@@ -264,10 +264,15 @@ impl<'a> Cut<'a> {
         self.thresholds.map(|threshold| Overlap::new(map, mask, threshold))
     }
 
-    /// Of a picture without the concept. Enlarging makes no value higher, so a map that is nowhere above is not enlarged.
+    /// Whether enlarging makes no value higher: then a map that is nowhere above a threshold need not be enlarged.
+    fn stays_within(&self) -> bool {
+        self.options.upsample != Upsampling::Bicubic
+    }
+
+    /// Of a picture without the concept.
     fn without(&self, map: &[f32]) -> [Overlap; 2] {
         let above = |threshold: &f32| map.iter().any(|v| v > threshold);
-        if self.thresholds.iter().any(above) {
+        if !self.stays_within() || self.thresholds.iter().any(above) {
             self.overlaps(&self.enlarged(map, self.size), None)
         } else {
             [Overlap::default(); 2]

@@ -27,6 +27,8 @@ pub(super) struct Unit {
     pub scores: Array2<f64>,
     /// Number of the layer in the study.
     pub layer: usize,
+    /// What its probes see of it.
+    pub variant: Variant,
     /// Scores of views `[test sample * views + view, probe]`.
     pub views: Array2<f64>,
     /// Activations of the views, in the same order.
@@ -62,7 +64,7 @@ impl Unit {
         let edit_set = open(&edits)?;
         let edits = of(&edit_set, &everything(&edit_set), &probes)?;
         let maps = Maps::open(context, layer, variant)?;
-        Ok(Self { layer, maps, test, scores: of_test, views, view_set, edits, edit_rows, edit_set, fitted })
+        Ok(Self { layer, variant, maps, test, scores: of_test, views, view_set, edits, edit_rows, edit_set, fitted })
     }
 
     /// Columns of the concept's references in the scores, in the order of their draws.
