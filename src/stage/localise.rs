@@ -55,8 +55,11 @@ pub fn run(context: &Context) -> Result<()> {
                 files.iter().try_for_each(|(file, bytes)| draft.write(file, bytes))
             })?;
         }
-        for Refused { concept, probe, reason } in refused(context, layer, variant)? {
-            tracing::warn!("`{probe}` of `{concept}` in {}: {reason}", context.layers[layer].name);
+        let zero = refused(context, layer, variant)?;
+        if !zero.is_empty() {
+            let names: Vec<String> = zero.iter().map(|r| format!("{} of {}", r.probe, r.concept)).collect();
+            let (layer, names) = (&context.layers[layer].name, names.join(", "));
+            tracing::warn!("emblems do not separate at `{layer}` in `{variant}`: maps are zero of {names}");
         }
         progress.advance(1, missing);
     }

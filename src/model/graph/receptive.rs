@@ -75,8 +75,9 @@ impl Graph {
             Op::Pool2d(pool) => {
                 Some([0, 1].map(|axis| first[axis].windowed(pool.kernel[axis], pool.stride, pool.padding)))
             }
-            Op::Activation(_) | Op::ChannelNorm { .. } => Some(*first),
-            Op::Tensor(TensorOp { kind: Kind::Unary(_), .. }) => Some(*first),
+            Op::Activation(_) | Op::ChannelNorm { .. } | Op::Tensor(TensorOp { kind: Kind::Unary(_), .. }) => {
+                Some(*first)
+            }
             Op::Add(_) | Op::Concat | Op::Tensor(TensorOp { kind: Kind::Binary(_), .. }) => {
                 let join = |[a, b]: [Field; 2], other: &[Field; 2]| Some([a.union(other[0])?, b.union(other[1])?]);
                 rest.iter().try_fold(*first, join)
