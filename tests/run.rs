@@ -478,7 +478,13 @@ fn too_little_data_is_explained() {
 #[test]
 fn emblems_edges_and_draws_run_through_the_rest() {
     let dir = tempfile::tempdir().unwrap();
-    let options = ["localise.cell=emblem", "localise.edge=reweight", "localise.upsample=bicubic", "score.draws=3"];
+    let options = [
+        "localise.cell=emblem",
+        "localise.edge=reweight",
+        "localise.upsample=bicubic",
+        "score.draws=3",
+        "score.views=[\"hflip\", \"noise 13\", \"rotate ~15\"]",
+    ];
     let extra: Vec<&str> = options.iter().flat_map(|set| ["--set", set]).collect();
     let (folder, said) = run(dir.path(), &extra);
     let rows = metrics(&folder);
@@ -491,7 +497,9 @@ fn emblems_edges_and_draws_run_through_the_rest() {
     let pictures = said.lines().find(|l| l.starts_with("views:")).unwrap_or_default();
     let count: usize = pictures.split_whitespace().nth(1).unwrap().parse().unwrap();
     let known = rows.iter().find(|r| r.metric == "accuracy").unwrap().estimate.n;
-    assert!(count.is_multiple_of(4) && count >= 4 * known, "{said}");
+    assert!(count.is_multiple_of(7) && count >= 7 * known, "{said}");
+    // Maps turn with the picture by the angle that was drawn for it.
+    assert!(found("equivariance", "rotate ~15").iter().any(|v| *v > 0.5), "{:?}", found("equivariance", "rotate ~15"));
     assert!(found("seg_auroc", "").iter().any(|v| *v > 0.6), "{:?}", found("seg_auroc", ""));
     // A direction whose maps were brought to nothing is told.
     if said.contains("emblems do not separate") {

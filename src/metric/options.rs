@@ -21,7 +21,8 @@ pub struct ScoreOptions {
     /// default, or `"all"`, every kind at three strengths.
     #[serde(deserialize_with = "views")]
     pub views: Vec<View>,
-    /// How often views with something random, `crop` and `noise`, are drawn of every picture.
+    /// How often views with something random are drawn of every picture: `crop`, `noise`, and drawn strengths as in
+    /// `rotate ~15`.
     #[serde(skip_serializing_if = "is_one")]
     pub draws: u32,
     /// Resamples behind every interval.
