@@ -94,7 +94,7 @@ pub struct View {
     pub transform: Transform,
     /// How much.
     pub amount: f32,
-    /// Whether the strength is drawn for every picture, with the amount as the most of it: see [`View::strength`].
+    /// Whether the strength is drawn for every picture, with the amount as the most of it.
     pub drawn: bool,
     /// Which draw it is, from 1, where something is random; 1 for others.
     pub draw: u32,
