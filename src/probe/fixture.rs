@@ -84,10 +84,13 @@ impl World {
     pub(super) fn with<T>(&self, f: impl FnOnce(&Task<'_>) -> T) -> T {
         let rows: Vec<usize> = (0..self.samples.len()).collect();
         let positions = self.set.positions();
-        let coverage = |row: usize| -> Result<Option<Vec<f32>>> {
+        let [_, height, width] = self.set.shape;
+        let coverage = |row: usize, (h, w): (usize, usize)| -> Result<Option<Vec<f32>>> {
             let present = self.fit.positive.contains(&row) || self.val.positive.contains(&row);
-            let cell = |p: usize| f32::from(u8::from(present && p < positions.div_ceil(2)));
-            Ok(Some((0..positions).map(cell).collect()))
+            // The cell of the layer that a cell of the grid lies in.
+            let of_layer = |p: usize| p / w * height / h * width + p % w * width / w;
+            let cell = |p: usize| f32::from(u8::from(present && of_layer(p) < positions.div_ceil(2)));
+            Ok(Some((0..h * w).map(cell).collect()))
         };
         f(&Task {
             concept: "planted",
