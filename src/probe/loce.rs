@@ -90,3 +90,32 @@ fn positions(task: &Task<'_>, image: &Masked, scaling: &Scaling) -> Result<Weigh
     balance_classes(&mut samples);
     Ok(samples)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Variant;
+    use crate::probe::fixture::World;
+    use crate::probe::lbfgs::dot;
+    use crate::probe::task::Weights;
+
+    #[test]
+    fn pictures_agree_where_the_concept_is_strong() {
+        let spread = |strength| {
+            let world = World::planted_by([12, 3, 4], 90, 40, Variant::TranslationInvariant, strength);
+            let solution = world.with(|task| Loce.fit(task, &Earlier::new()).unwrap());
+            let Weights::Activations(v) = &solution.weights else { panic!("no weights on activations") };
+            let planted = world.planted();
+            (solution.facts["loce_spread"], dot(v, &planted) / (norm(v) * norm(&planted)))
+        };
+        let [(weak, _), (strong, cosine)] = [0.0, 6.0].map(spread);
+        // Forty unrelated unit vectors have a mean of length 0.16.
+        assert!((weak - (1.0 - 0.16)).abs() < 0.1 && strong < 0.5 * weak && cosine > 0.95, "{weak} {strong} {cosine}");
+    }
+
+    #[test]
+    fn masks_of_all_or_nothing_say_nothing() {
+        assert!(!is_partly_covered(&[0.0, 0.0]) && !is_partly_covered(&[1.0, 1.0]));
+        assert!(is_partly_covered(&[0.5, 0.5]) && is_partly_covered(&[0.0, 1.0]));
+    }
+}

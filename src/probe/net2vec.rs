@@ -57,6 +57,8 @@ mod tests {
     use super::*;
     use crate::probe::Variant;
     use crate::probe::fixture::World;
+    use crate::probe::lbfgs::{dot, norm};
+    use crate::probe::task::Weights;
 
     #[test]
     fn rows_say_which_channels_are_above_their_threshold() {
@@ -75,5 +77,16 @@ mod tests {
                 assert_eq!(column.iter().filter(|v| **v == 0.0).count(), 1194);
             }
         });
+    }
+
+    #[test]
+    fn channels_that_carry_the_concept_have_the_weights() {
+        let world = World::planted_by([12, 3, 4], 90, 40, Variant::TranslationInvariant, 6.0);
+        let solution = world.with(|task| Net2Vec.fit(task, &Earlier::new()).unwrap());
+        let Weights::Activations(weights) = solution.weights else { panic!("no weights on activations") };
+        let planted = world.planted();
+        let cosine = dot(&weights, &planted) / (norm(&weights) * norm(&planted));
+        // The other channels' five largest values are noise, and so are their weights.
+        assert!(cosine > 0.6 && weights[..6].iter().all(|w| *w > 0.3), "{cosine} {weights:?}");
     }
 }

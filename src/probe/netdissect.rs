@@ -52,7 +52,7 @@ impl ProbeKind for NetDissect {
 fn ious(task: &Task<'_>, images: &[Masked], channels: &[Channel]) -> Result<Vec<f64>> {
     let (mut both, mut active, mut covered) = (vec![0.0; channels.len()], vec![0.0; channels.len()], 0.0);
     for images in images.chunks(BATCH) {
-        let counts = images.par_iter().map(|image| count(&task.set.map(image.sample)?, &image.coverage, channels));
+        let counts = images.par_iter().map(|image| Ok(count(&task.set.map(image.sample)?, &image.coverage, channels)));
         for (image, counts) in images.iter().zip(counts.collect::<Result<Vec<_>>>()?) {
             covered += image.coverage.iter().map(|m| f64::from(*m)).sum::<f64>();
             for (c, (inside, cells)) in counts.into_iter().enumerate() {
@@ -66,23 +66,34 @@ fn ious(task: &Task<'_>, images: &[Masked], channels: &[Channel]) -> Result<Vec<
 }
 
 /// For every channel of a map, how much of the mask its cells above the threshold cover, and how many they are.
-fn count(map: &[f32], coverage: &[f32], channels: &[Channel]) -> Result<Vec<(f64, f64)>> {
+fn count(map: &[f32], coverage: &[f32], channels: &[Channel]) -> Vec<(f64, f64)> {
     let of_channel = |(z, channel): (&[f32], &Channel)| {
         let active = z.iter().zip(coverage).filter(|(z, _)| **z > channel.threshold);
         active.fold((0.0, 0.0), |(inside, cells), (_, m)| (inside + f64::from(*m), cells + 1.0))
     };
-    Ok(map.chunks_exact(coverage.len().max(1)).zip(channels).map(of_channel).collect())
+    map.chunks_exact(coverage.len().max(1)).zip(channels).map(of_channel).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::Variant;
+    use crate::probe::fixture::World;
 
     #[test]
     fn cells_above_the_threshold_are_counted() {
         let channels = [0.5, 2.0].map(|threshold| Channel { threshold, deviation: 1.0 });
         let map = [0.6, 0.5, 9.0, 0.0, 1.0, 2.0, 1.9, 2.1];
-        let counts = count(&map, &[1.0, 1.0, 0.25, 0.0], &channels).unwrap();
+        let counts = count(&map, &[1.0, 1.0, 0.25, 0.0], &channels);
         assert_eq!(counts, [(1.25, 2.0), (0.0, 1.0)]);
+    }
+
+    #[test]
+    fn the_unit_is_one_that_carries_the_concept() {
+        let world = World::planted_by([12, 3, 4], 90, 40, Variant::TranslationInvariant, 6.0);
+        let solution = world.with(|task| NetDissect.fit(task, &Earlier::new()).unwrap());
+        let (unit, iou) = (solution.facts["unit"], solution.facts["unit_iou"]);
+        // Five cells of 1080 are above, and 240 on the masks: no IoU is larger.
+        assert!(unit < 6.0 && (iou - 5.0 / 240.0).abs() < 1e-12, "{unit} {iou}");
     }
 }
