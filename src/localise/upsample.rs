@@ -2,6 +2,7 @@
 
 use super::options::Upsampling;
 use crate::dataset::Mask;
+use crate::ops::resize::bilinear;
 
 /// A map `(h, w)` at another size `(height, width)`, `[height * width]`. All modes agree with torch's `interpolate`.
 pub fn upsample(map: &[f32], from: (usize, usize), to: (usize, usize), mode: Upsampling) -> Vec<f32> {
@@ -48,10 +49,8 @@ fn taps(from: usize, to: usize, mode: Upsampling) -> Vec<Tap> {
         }
         // Bicubic has four of them: see [`cubic_taps`].
         Upsampling::Bilinear | Upsampling::Bicubic => {
-            // Centres of cells are at half-integers; before the first centre the first value holds.
-            let at = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
-            let low = (at as usize).min(last);
-            Tap { low, high: (low + 1).min(last), share: (at - low as f64) as f32 }
+            let (low, high, share) = bilinear(i, from, to);
+            Tap { low, high, share: share as f32 }
         }
     };
     (0..to).map(tap).collect()

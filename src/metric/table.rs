@@ -84,6 +84,8 @@ pub const METRICS: &[Metric] = &[
     higher("fit", "cos_classifier", SIGNED),
     higher("fit", "false_positives", POSITIVE),
     lower("fit", "gradient_norm", POSITIVE),
+    higher("fit", "unit_iou", SHARE),
+    lower("fit", "loce_spread", SHARE),
 ];
 
 /// The metric of a name; `None` where the table has none.

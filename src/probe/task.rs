@@ -19,6 +19,10 @@ pub struct Labelled {
     pub negative: Vec<usize>,
 }
 
+/// Gives the share of each cell of a grid `(height, width)` over the picture that the concept covers in a row,
+/// `[height * width]` in [0, 1]; `None` without a mask.
+pub type CoverageOf<'a> = dyn Fn(usize, (usize, usize)) -> Result<Option<Vec<f32>>> + Sync + 'a;
+
 /// One concept at one layer.
 pub struct Task<'a> {
     /// The concept's name.
@@ -35,8 +39,8 @@ pub struct Task<'a> {
     pub blocks: &'a [usize],
     /// For each row, the source it comes from: negatives are matched by it.
     pub sources: &'a [usize],
-    /// Share of each cell of the layer's grid the concept covers, `[height * width]`; `None` where a row has no mask.
-    pub coverage: &'a (dyn Fn(usize) -> Result<Option<Vec<f32>>> + Sync),
+    /// For a row, the share of each cell of a grid that the concept covers; `None` where it has no mask.
+    pub coverage: &'a CoverageOf<'a>,
     /// Settings.
     pub options: &'a ProbeOptions,
     /// The study's seed.

@@ -11,7 +11,7 @@ use crate::dataset::split::Part;
 use crate::error::{Error, Result};
 use crate::probe::cav::Fit;
 use crate::probe::kind::Earlier;
-use crate::probe::task::{Offset, Weights, on_activations};
+use crate::probe::task::{CoverageOf, Offset, Weights, on_activations};
 use crate::probe::{Cav, KINDS, Labelled, Solution, Space, Task, Unsolved, Variant, lbfgs, logistic, null};
 use crate::store::artifact::Artifact;
 use crate::store::digest::{Digest, DigestBuilder};
@@ -100,8 +100,9 @@ impl Rows {
         names.sort_unstable();
         names.dedup();
         let source = |s: &usize| names.binary_search(&all[*s].source.as_str()).unwrap_or(0);
-        let wants_masks = context.study.probe.kinds.iter().any(|k| k.starts_with("segmentation"));
-        let coverage = Coverage::of(context, if wants_masks { &samples } else { &[] })?;
+        let needs_masks =
+            KINDS.iter().any(|k| k.needs_masks() && context.study.probe.kinds.iter().any(|n| n == k.name()));
+        let coverage = Coverage::of(context, if needs_masks { &samples } else { &[] })?;
         let blocks = samples.iter().map(|s| context.split.block[*s]).collect();
         Ok(Self { sources: samples.iter().map(source).collect(), samples, fitted, blocks, coverage })
     }
@@ -126,7 +127,7 @@ impl Rows {
         (set, space): (&'a LayerSet, &'a Space),
         concept: usize,
         [fit, val]: &'a [Labelled; 2],
-        coverage: &'a (dyn Fn(usize) -> Result<Option<Vec<f32>>> + Sync),
+        coverage: &'a CoverageOf<'a>,
     ) -> Task<'a> {
         Task {
             concept: &context.concepts()[concept],
@@ -201,8 +202,7 @@ fn solve(
     let name = context.concepts()[concept].as_str();
     let labels = rows.labels(context, concept);
     let options = &context.study.probe;
-    let size = (set.shape[1], set.shape[2]);
-    let coverage = |row: usize| Ok(rows.coverage.get(context, size, rows.samples[row], concept));
+    let coverage = |row: usize, size| rows.coverage.get(context, size, rows.samples[row], concept);
     let task = rows.task(context, (set, space), concept, &labels, &coverage);
     let (mut drafts, mut refused) = (Vec::new(), Vec::new());
     let mut refuse = |probe: &str, reason: String| {

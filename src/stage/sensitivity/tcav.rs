@@ -173,7 +173,7 @@ fn draws(
     let set = context.extraction().open(&context.store, &items::plain(context), layer)?;
     let space = Space::new(&set, variant, &rows.samples, rows.fitted)?.prepared_for(&context.study.probe.lambda);
     let gradients = space.gradients(&set, gradients)?;
-    let without_masks = |_: usize| Ok(None);
+    let without_masks = |_: usize, _: (usize, usize)| Ok(None);
     let of = |concept: usize| {
         let name = &context.concepts()[concept];
         let Some(classifier) = fitted.cavs.iter().find(|c| c.probe == "classifier" && c.concept == *name) else {
