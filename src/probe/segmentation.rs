@@ -65,12 +65,13 @@ pub(super) fn fit_images(task: &Task<'_>, images: &[Masked], val: &[Masked], kin
     Ok(solution(task, weights, &shared))
 }
 
-/// A solution with weights on the activations, whose offset is fitted on the validation split.
+/// A solution with weights on the activations that were fitted to positions; its offset is fitted on the validation split.
 pub(super) fn solution(task: &Task<'_>, weights: Vec<f64>, shared: &Shared) -> Solution {
     let counts = (task.fit.positive.len(), task.fit.negative.len());
     let mut solution = Solution::new(Vec::new(), Offset::Calibrated, counts);
     solution.weights = Weights::Activations(weights);
     (solution.lambda, solution.gradient_norm) = (shared.lambda, shared.gradient_norm);
+    solution.image_score = task.options.image_score;
     solution
 }
 

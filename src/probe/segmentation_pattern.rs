@@ -29,6 +29,7 @@ impl ProbeKind for SegmentationPattern {
         let counts = (task.fit.positive.len(), task.fit.negative.len());
         let mut solution = Solution::new(Vec::new(), Offset::Calibrated, counts);
         solution.weights = Weights::Activations(weights);
+        solution.image_score = task.options.image_score;
         Ok(solution)
     }
 }

@@ -36,7 +36,7 @@ pub fn run(context: &Context) -> Result<()> {
         if missing {
             let (_, fitted) = fit::get(context, layer, variant)?;
             let set = context.extraction().open(&context.store, &items::plain(context), layer)?;
-            let linear: Vec<&Cav> = fitted.cavs.iter().filter(|cav| cav.is_linear()).collect();
+            let linear: Vec<&Cav> = fitted.cavs.iter().filter(|cav| cav.has_map()).collect();
             if linear.len() < fitted.cavs.len() {
                 let (count, name) = (fitted.cavs.len() - linear.len(), &context.layers[layer].name);
                 tracing::info!(

@@ -33,7 +33,7 @@ pub fn draw(context: &Context, fitted: &[(usize, Variant, Fitted)]) -> Result<Ve
         for number in 0..context.concepts().len() {
             let name = &context.concepts()[number];
             let cavs: Vec<&Cav> =
-                fitted.cavs.iter().filter(|c| c.concept == *name && c.probe != "permuted" && c.is_linear()).collect();
+                fitted.cavs.iter().filter(|c| c.concept == *name && c.probe != "permuted" && c.has_map()).collect();
             let samples = localise::samples(context, number);
             if cavs.is_empty() || samples.is_empty() {
                 continue;

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::metric::direction::{cosine, spatial_norms};
 use crate::model::recipe::SourceFile;
 use crate::model::train::Curve;
-use crate::probe::{Cav, Variant};
+use crate::probe::{Cav, ImageScore, Variant};
 use crate::report::{
     self, Comparison, ConceptCount, Correlation, CosineMatrix, MetricRow, NormMap, Page, Refusal, RenderingFigure,
     SampleRow, Trace,
@@ -249,6 +249,12 @@ fn percentile(gathered: &Gathered, layer: &str, r: &maximise::Rendered) -> Optio
     let real = gathered.samples.iter().filter(|s| {
         s.present && s.layer == layer && s.concept == r.concept && s.probe == r.probe && s.variant == r.variant.name()
     });
+    // A picture's score is the mean over positions: there is none to hold against scores that are not.
+    let other = |cav: &&Cav| cav.probe == r.probe && cav.concept == r.concept && cav.image_score != ImageScore::Mean;
+    if gathered.fitted.iter().any(|(_, variant, fitted)| *variant == r.variant && fitted.cavs.iter().any(|c| other(&c)))
+    {
+        return None;
+    }
     let scores: Vec<f64> = real.map(|s| s.score).collect();
     let below = scores.iter().filter(|s| **s < r.score + r.bias).count();
     (!scores.is_empty() && r.score.is_finite()).then(|| 100.0 * below as f64 / scores.len() as f64)

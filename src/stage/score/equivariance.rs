@@ -81,7 +81,7 @@ impl Equivariance {
 
 /// A probe's maps of the test samples with its concept; none of a probe without maps.
 fn clean(context: &Context, unit: &Unit, cav: &Cav) -> Result<Vec<(usize, Vec<f32>)>> {
-    if !cav.is_linear() {
+    if !cav.has_map() {
         return Ok(Vec::new());
     }
     let Some(concept) = context.concepts().iter().position(|c| *c == cav.concept) else { return Ok(Vec::new()) };

@@ -86,7 +86,7 @@ fn measure(context: &Context, options: &ConsistencyOptions, pair: &Pair) -> Resu
     let bootstrap = Bootstrap::new(&blocks, context.study.score.bootstrap, &mut rng);
     let [(_, firsts), (_, seconds)] = [fit::get(context, first, variant)?, fit::get(context, second, variant)?];
     let later = |concept: &str, probe: &str| seconds.cavs.iter().find(|c| c.concept == concept && c.probe == probe);
-    for cav in firsts.cavs.iter().filter(|cav| cav.is_linear()) {
+    for cav in firsts.cavs.iter().filter(|cav| cav.has_map()) {
         let Some(own) = later(&cav.concept, &cav.probe) else { continue };
         let compared = between.compare(cav, own, later(&cav.concept, "random"))?;
         let [own, random, projected, optimised] =

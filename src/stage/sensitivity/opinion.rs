@@ -168,7 +168,14 @@ impl<'a> Asked<'a> {
                 .kinds
                 .iter()
                 .filter_map(|kind| self.fitted.cavs.iter().find(|cav| cav.probe == *kind && cav.concept == *name));
-            let cavs: Vec<&Cav> = cavs.filter(|cav| cav.is_linear()).collect();
+            let (cavs, others): (Vec<&Cav>, Vec<&Cav>) =
+                cavs.filter(|cav| cav.has_map()).partition(|cav| cav.is_linear());
+            for cav in others {
+                let reason =
+                    "its score is no mean over positions, so that its map does not add up to it (probe.image_score)";
+                let (concept, probe) = (cav.concept.clone(), format!("second opinions of {}", cav.probe));
+                found.refused.push(Refused { concept, probe, reason: reason.to_owned() });
+            }
             if !cavs.is_empty() {
                 let pictures = self.pictures(concept)?;
                 for (i, cav) in cavs.into_iter().enumerate() {

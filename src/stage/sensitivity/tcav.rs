@@ -96,6 +96,11 @@ fn measure(context: &Context, options: &TcavOptions, rows: &FitRows, layer: usiz
             Ok(_) => {}
         }
     }
+    for cav in fitted.cavs.iter().filter(|cav| cav.has_map() && !cav.is_linear()) {
+        let reason = "its score is no mean over positions, so that its direction is no gradient (probe.image_score)";
+        let (concept, probe) = (cav.concept.clone(), format!("TCAV of {}", cav.probe));
+        found.refused.push(Refused { concept, probe, reason: reason.to_owned() });
+    }
     let cavs: Vec<&Cav> = fitted.cavs.iter().filter(|cav| cav.is_linear()).collect();
     let all: Vec<usize> = (0..set.len()).collect();
     let mut own = scores(&set, &all, &set, &cavs)?;
