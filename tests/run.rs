@@ -457,6 +457,44 @@ fn every_pooling_and_what_has_no_direction_run_through_the_rest() {
 }
 
 #[test]
+fn kinds_from_masks_and_scaled_fits_run_through_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let kinds = [
+        "classifier",
+        "fp",
+        "segmentation",
+        "segmentation_box",
+        "segmentation_upsampled",
+        "segmentation_gate",
+        "net2vec",
+        "netdissect",
+        "loce",
+        "positions",
+    ];
+    let list = format!("probe.kinds={kinds:?}");
+    let options = [
+        list.as_str(),
+        "probe.scaling=zscore",
+        "probe.balance=weights",
+        "probe.image_score=top 0.1",
+        "localise.upsample=receptive",
+        "localise.drop_ring=1",
+    ];
+    let extra: Vec<&str> = options.iter().flat_map(|set| ["--set", *set]).collect();
+    let (folder, _) = run(dir.path(), &extra);
+    let rows = metrics(&folder);
+    let best = |kind: &str, metric: &str| {
+        let own = rows.iter().filter(|r| r.probe == kind && r.metric == metric && r.parameter.is_empty());
+        own.map(|r| r.estimate.value).filter(|v| !v.is_nan()).fold(f64::MIN, f64::max)
+    };
+    for kind in kinds.into_iter().filter(|kind| *kind != "fp") {
+        assert!(best(kind, "auroc") > 0.6, "{kind}: {}", best(kind, "auroc"));
+    }
+    assert!(best("segmentation", "seg_auroc") > 0.8 && best("netdissect", "unit_iou") > 0.05);
+    assert!(best("loce", "loce_spread") > 0.0);
+}
+
+#[test]
 fn activations_from_elsewhere_run_through_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let (_, rows) = run_study(&imported(dir.path()), &[]);

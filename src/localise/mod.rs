@@ -11,4 +11,4 @@ pub use emblem::{Emblem, emblem};
 pub use linear::{attribution, attributions, drop_rings, drop_rings_window, weights};
 pub use opinion::{Method, OpinionOptions};
 pub use options::{Baseline, Cell, Edge, LocaliseOptions, Upsampling};
-pub use upsample::{ceiling, upsample};
+pub use upsample::{Centres, Enlarging, upsample};

@@ -64,6 +64,9 @@ pub enum Upsampling {
     Bilinear,
     /// The value of the cell a pixel lies in (torch's `nearest`).
     Nearest,
+    /// Linear between the centres of what cells see (NetDissect, Bau et al. 2017): where windows are not padded alike on both
+    /// sides, these are not the cells' own. As `bilinear` where a cell sees the whole picture.
+    Receptive,
     /// Cubic between the centres of cells (torch's `bicubic` with `align_corners=False`): it goes beyond the least and the
     /// highest value of the grid.
     Bicubic,

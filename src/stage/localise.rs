@@ -11,7 +11,7 @@ use crate::activation::LayerSet;
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::{Error, Result};
-use crate::localise::{Baseline, Cell, Edge, Emblem, emblem, linear};
+use crate::localise::{Baseline, Cell, Centres, Edge, Emblem, Enlarging, Upsampling, emblem, linear};
 use crate::probe::{Cav, Variant};
 use crate::stage::fitted::Refused;
 use crate::store::artifact::Artifact;
@@ -192,6 +192,23 @@ impl Form {
 /// The number of a direction's concept.
 fn concept(context: &Context, cav: &Cav) -> usize {
     context.concepts().iter().position(|c| *c == cav.concept).unwrap_or(0)
+}
+
+/// How the maps of a layer become as large as masks.
+///
+/// # Errors
+/// When that asks for a network and activations are imported.
+pub fn enlarging(context: &Context, layer: usize) -> Result<Enlarging> {
+    let mode = context.study.localise.upsample;
+    if mode != Upsampling::Receptive {
+        return Ok(Enlarging::new(mode, None));
+    }
+    let Some(graph) = &context.graph else {
+        let hint = "choose \"bilinear\": imported activations do not say what a cell sees";
+        return Err(Error::key("localise.upsample", "`receptive` needs a network", hint));
+    };
+    let centres = graph.receptive_centres(context.layers[layer].node);
+    Ok(Enlarging::new(mode, centres.map(|axes| axes.map(|(first, step)| Centres { first, step }))))
 }
 
 /// The share of every cell's receptive field that lies in the picture.

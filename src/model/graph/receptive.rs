@@ -55,6 +55,18 @@ impl Graph {
         (0..height * width).map(share).collect()
     }
 
+    /// Where the cells of a node's map look, down and across: the centre of the first cell's receptive field and the step to the
+    /// next, in shares of the input's sides; `None` where a cell sees the whole picture, or it is not known what it sees.
+    pub fn receptive_centres(&self, node: usize) -> Option<[(f64, f64); 2]> {
+        let [_, rows, columns] = self.input_shape();
+        let fields = self.fields(node)?;
+        let of = |field: Field, size: usize| {
+            let centre = (field.first + field.last) as f64 / 2.0 + 0.5;
+            (centre / size as f64, field.step as f64 / size as f64)
+        };
+        Some([of(fields[0], rows), of(fields[1], columns)])
+    }
+
     fn fields(&self, node: usize) -> Fields {
         let mut fields: Vec<Fields> = vec![Some([Field::PIXEL; 2])];
         for i in 1..=node {
@@ -143,6 +155,21 @@ mod tests {
             extent(lit().map(|p| p / side).collect()) * extent(lit().map(|p| p % side).collect())
         };
         (0..rows[0].len()).map(of_cell).collect()
+    }
+
+    #[test]
+    fn cells_look_where_their_windows_are() {
+        // Windows of 3 with stride 2 and SAME padding are padded below and right alone: the first one's middle is pixel 1,
+        // half a pixel further than the middle of the cell's own two pixels.
+        let graph = zoo::random("efficientnet_lite0", Seed(1)).unwrap();
+        let [down, across] = graph.receptive_centres(graph.layer("stem").unwrap()).unwrap();
+        let cell = 2.0 / 224.0;
+        assert_eq!(down, across);
+        assert!((down.1 - cell).abs() < 1e-12 && (down.0 - 1.5 / 224.0).abs() < 1e-12, "{down:?}");
+        let attentive = zoo::random("vit_tiny_patch16", Seed(1)).unwrap();
+        assert_eq!(attentive.receptive_centres(attentive.layer("blocks.3").unwrap()), None);
+        let [down, _] = attentive.receptive_centres(attentive.layer("patch_embed").unwrap()).unwrap();
+        assert!((down.0 - 8.0 / 224.0).abs() < 1e-12 && (down.1 - 16.0 / 224.0).abs() < 1e-12);
     }
 
     #[test]

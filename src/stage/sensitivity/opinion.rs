@@ -9,6 +9,7 @@ use crate::activation::{Item, Network};
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::{Error, Result};
+use crate::localise::Enlarging;
 use crate::localise::opinion::removal::{Courses, Removal};
 use crate::localise::opinion::{self, Map, Method, OpinionOptions, Score};
 use crate::metric::Bootstrap;
@@ -339,11 +340,14 @@ impl<'a> Asked<'a> {
         let score = Score::new(self.network, self.context.layers[self.layer].node, cav);
         let shown = self.context.study.localise.examples.min(pictures.samples.len());
         let size = self.network.input_len();
+        // Methods' maps have grids of their own.
+        let evenly = Enlarging::new(self.context.study.localise.upsample, None);
         let scores = score.of(shown, |i, slot| slot.copy_from_slice(&pictures.inputs[i * size..(i + 1) * size]))?;
         for (method, maps) in maps {
             for (i, map) in maps.iter().take(shown).enumerate() {
                 let (sample, range) = (pictures.samples[i], overlays::range(std::slice::from_ref(&map.values)));
-                let png = overlays::picture(self.context, pictures.concept, sample, &map.values, map.size, range)?;
+                let png =
+                    overlays::picture(self.context, pictures.concept, sample, &map.values, map.size, (range, &evenly))?;
                 draft.write(&format!("{}.png", drawn.len()), &png)?;
                 drawn.push(Drawn {
                     concept: cav.concept.clone(),
