@@ -125,7 +125,7 @@ impl Study<'_> {
             val: &part(self.fitted..self.labels.nrows()),
             blocks: &blocks,
             sources: &vec![0; blocks.len()],
-            coverage: &|_| Ok(None),
+            coverage: &|_, _| Ok(None),
             options: self.options,
             seed: Seed(1),
         };

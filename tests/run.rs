@@ -457,6 +457,44 @@ fn every_pooling_and_what_has_no_direction_run_through_the_rest() {
 }
 
 #[test]
+fn kinds_from_masks_and_scaled_fits_run_through_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let kinds = [
+        "classifier",
+        "fp",
+        "segmentation",
+        "segmentation_box",
+        "segmentation_upsampled",
+        "segmentation_gate",
+        "net2vec",
+        "netdissect",
+        "loce",
+        "positions",
+    ];
+    let list = format!("probe.kinds={kinds:?}");
+    let options = [
+        list.as_str(),
+        "probe.scaling=zscore",
+        "probe.balance=weights",
+        "probe.image_score=top 0.1",
+        "localise.upsample=receptive",
+        "localise.drop_ring=1",
+    ];
+    let extra: Vec<&str> = options.iter().flat_map(|set| ["--set", *set]).collect();
+    let (folder, _) = run(dir.path(), &extra);
+    let rows = metrics(&folder);
+    let best = |kind: &str, metric: &str| {
+        let own = rows.iter().filter(|r| r.probe == kind && r.metric == metric && r.parameter.is_empty());
+        own.map(|r| r.estimate.value).filter(|v| !v.is_nan()).fold(f64::MIN, f64::max)
+    };
+    for kind in kinds.into_iter().filter(|kind| *kind != "fp") {
+        assert!(best(kind, "auroc") > 0.6, "{kind}: {}", best(kind, "auroc"));
+    }
+    assert!(best("segmentation", "seg_auroc") > 0.8 && best("netdissect", "unit_iou") > 0.05);
+    assert!(best("loce", "loce_spread") > 0.0);
+}
+
+#[test]
 fn activations_from_elsewhere_run_through_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let (_, rows) = run_study(&imported(dir.path()), &[]);
@@ -475,13 +513,48 @@ fn too_little_data_is_explained() {
     assert!(said.contains("triangle") && said.contains("5000 wanted") && said.contains("probe.min_samples"), "{said}");
 }
 
+#[test]
+fn emblems_edges_and_draws_run_through_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = [
+        "localise.cell=emblem",
+        "localise.edge=reweight",
+        "localise.upsample=bicubic",
+        "score.draws=3",
+        "score.views=[\"hflip\", \"noise 13\", \"rotate ~15\"]",
+    ];
+    let extra: Vec<&str> = options.iter().flat_map(|set| ["--set", set]).collect();
+    let (folder, said) = run(dir.path(), &extra);
+    let rows = metrics(&folder);
+    let found = |metric: &str, parameter: &str| {
+        let wanted = |r: &&MetricRow| r.metric == metric && r.parameter == parameter && r.probe == "classifier";
+        rows.iter().filter(wanted).map(|r| r.estimate.value).collect::<Vec<_>>()
+    };
+    // One view that is drawn thrice has a worst draw; one that is looked at once has none.
+    assert!(!found("worst", "noise 13").is_empty() && found("worst", "hflip").is_empty());
+    let pictures = said.lines().find(|l| l.starts_with("views:")).unwrap_or_default();
+    let count: usize = pictures.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let known = rows.iter().find(|r| r.metric == "accuracy").unwrap().estimate.n;
+    assert!(count.is_multiple_of(7) && count >= 7 * known, "{said}");
+    // Maps turn with the picture by the angle that was drawn for it.
+    assert!(found("equivariance", "rotate ~15").iter().any(|v| *v > 0.5), "{:?}", found("equivariance", "rotate ~15"));
+    assert!(found("seg_auroc", "").iter().any(|v| *v > 0.6), "{:?}", found("seg_auroc", ""));
+    // A direction whose maps were brought to nothing is told.
+    if said.contains("emblems do not separate") {
+        let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
+        assert!(page.contains("its maps are zero"));
+    }
+}
+
 /// What the network is asked, small.
-const ASKED: [&str; 12] = [
+const ASKED: [&str; 14] = [
+    "dataset.concepts=[\"triangle\", \"square\"]",
     "score.metrics=[\"accuracy\"]",
     "tcav.classes=[\"triangle\", 1]",
     "tcav.by=labelled",
     "tcav.examples=12",
     "tcav.random_sets=3",
+    "tcav.relative=true",
     "opinion.pictures=2",
     "opinion.patch=56",
     "opinion.stride=56",
@@ -513,15 +586,17 @@ fn what_the_network_is_asked_is_the_same_for_any_threads_and_done_once() {
     let tcav = of("tcav", "conv5", "triangle").unwrap();
     assert!(tcav.value > 0.9 && tcav.n == 12 && tcav.null_kind == "random sets", "{tcav:?}");
     assert!(of("tcav_p", "conv5", "triangle").unwrap().value < 0.5);
+    assert!(of("tcav_smooth", "conv5", "triangle").unwrap().value > 0.5);
+    assert!(of("tcav_relative", "conv5", "triangle").unwrap().value > 0.5);
     assert!(of("tcav", "conv6", "triangle").is_none(), "its gradient is constant there");
     for metric in ["opinion_agreement", "deletion", "insertion", "road", "opinion_seg_iou"] {
         for method in ["hires_cam", "occlusion", "integrated_gradients"] {
             assert!(of(metric, "conv6", method).unwrap().value.is_finite(), "{metric} {method}");
         }
     }
-    let (far, near) = ("conv6", "conv6 projected");
-    let [far, near] = [far, near].map(|parameter| of("layer_inconsistency", "conv5", parameter).unwrap());
-    assert!(near.value < far.value && far.value < far.null, "{near:?} {far:?}");
+    let [far, near, least] = ["conv6", "conv6 projected", "conv6 optimised"]
+        .map(|parameter| of("layer_inconsistency", "conv5", parameter).unwrap());
+    assert!(least.value <= near.value && near.value < far.value && far.value < far.null, "{least:?} {near:?} {far:?}");
     let page = std::fs::read_to_string(first.join("report.html")).unwrap();
     assert!(page.contains("the same for every picture") && page.contains("Second opinions"));
 

@@ -5,6 +5,7 @@ pub(crate) mod pixels;
 
 use std::str::FromStr;
 
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 pub use motion::{Motion, Whereabouts, whereabouts};
@@ -84,7 +85,8 @@ const ALL: [&str; 51] = [
 /// The lists of views that have a name, `few` and `all`.
 const PRESETS: [(&str, &[&str]); 2] = [("few", &FEW), ("all", &ALL)];
 
-/// A transform and its strength; in study files and tables it is text, as in `shift -14` or `hflip`.
+/// A transform and its strength; in study files and tables it is text, as in `shift -14` or `hflip`. `rotate ~15` has a strength
+/// drawn up to that; ` #2` is the second draw of a view that has something random.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct View {
@@ -92,6 +94,10 @@ pub struct View {
     pub transform: Transform,
     /// How much.
     pub amount: f32,
+    /// Whether the strength is drawn for every picture, with the amount as the most of it.
+    pub drawn: bool,
+    /// Which draw it is, from 1, where something is random; 1 for others.
+    pub draw: u32,
 }
 
 impl View {
@@ -111,6 +117,40 @@ impl View {
         matches!(self.transform, Hflip | Shift | Pan | Scale | Rotate | Crop)
     }
 
+    /// Whether something of it is drawn at random: of the others, all draws are the same.
+    pub fn is_random(&self) -> bool {
+        self.drawn || matches!(self.transform, Transform::Crop | Transform::Noise)
+    }
+
+    /// The view in `count` draws; once where nothing is random.
+    pub fn draws(self, count: u32) -> impl Iterator<Item = Self> {
+        let last = if self.is_random() { count } else { 1 };
+        (1..=last).map(move |draw| Self { draw, ..self })
+    }
+
+    /// How much of a sample's view: the amount a, or where it is drawn, evenly, from -a to a (shift, pan, rotate, hue), from a
+    /// to what changes nothing (blur, noise, crop, jpeg), or by its logarithm from 1/a to a (factors).
+    fn strength(&self, seed: Seed, id: &str) -> f32 {
+        use Transform::{
+            Blur, Brightness, Contrast, Crop, Hflip, Hue, Jpeg, Noise, Pan, Rotate, Saturation, Scale, Shift,
+        };
+        let a = self.amount;
+        if !self.drawn {
+            return a;
+        }
+        let part: f32 = seed.stream(&format!("view/{self}/{id}/amount")).random_range(0.0..=1.0);
+        let both_ways = 2.0 * part - 1.0;
+        match self.transform {
+            Hflip | Shift => (a * both_ways).round(),
+            Pan | Rotate | Hue => a * both_ways,
+            Scale | Brightness | Contrast | Saturation => a.powf(both_ways),
+            Crop => 1.0 + (a - 1.0) * part,
+            Blur => (a * part).max(0.01),
+            Noise => a * part,
+            Jpeg => (100.0 + (a - 100.0) * part).round(),
+        }
+    }
+
     /// Whether it depends on where the concepts are.
     pub fn sees_masks(&self) -> bool {
         self.transform == Transform::Crop
@@ -119,7 +159,7 @@ impl View {
     /// Where the pixels of a geometric view of a picture of `size` pixels come from; `None` where they stay. `id` names the
     /// sample: a crop is drawn from the stream of seed, sample and view, and heeds `masks`.
     pub fn motion(&self, size: usize, seed: Seed, id: &str, masks: &Whereabouts) -> Option<Motion> {
-        let a = self.amount;
+        let a = self.strength(seed, id);
         match self.transform {
             Transform::Hflip => Some(Motion::MIRROR),
             Transform::Shift => Some(Motion::right(a)),
@@ -140,7 +180,7 @@ impl View {
         if let Some(motion) = self.motion(picture.size, seed, id, masks) {
             return Ok(motion.apply(picture));
         }
-        let a = self.amount;
+        let a = self.strength(seed, id);
         Ok(match self.transform {
             Transform::Brightness => pixels::map(picture, |v| v * a),
             Transform::Contrast => pixels::contrast(picture, a),
@@ -179,7 +219,11 @@ impl From<View> for String {
 impl std::fmt::Display for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = TRANSFORMS.iter().find(|t| t.0 == self.transform).map_or("", |t| t.1);
-        if self.transform == Transform::Hflip { f.write_str(name) } else { write!(f, "{name} {}", self.amount) }
+        f.write_str(name)?;
+        if self.transform != Transform::Hflip {
+            write!(f, " {}{}", if self.drawn { "~" } else { "" }, self.amount)?;
+        }
+        if self.draw > 1 { write!(f, " #{}", self.draw) } else { Ok(()) }
     }
 }
 
@@ -187,30 +231,39 @@ impl FromStr for View {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (name, amount) = text.trim().split_once(' ').unwrap_or((text.trim(), "0"));
+        let (view, draw) = text.trim().split_once(" #").unwrap_or((text.trim(), "1"));
+        let (name, amount) = view.split_once(' ').unwrap_or((view, "0"));
         let found = TRANSFORMS.iter().find(|t| t.1 == name);
         let (transform, _, low, high) =
             *found.ok_or_else(|| Error::unknown("view", name, TRANSFORMS.iter().map(|t| t.1)))?;
-        let amount: f32 = amount.trim().parse().unwrap_or(f32::NAN);
+        let (amount, drawn) = amount.trim().strip_prefix('~').map_or((amount.trim(), false), |amount| (amount, true));
+        let amount: f32 = amount.parse().unwrap_or(f32::NAN);
         let whole = matches!(transform, Transform::Shift | Transform::Jpeg);
-        if !(low..=high).contains(&amount) || (whole && amount.fract() != 0.0) {
+        // Strengths between 1/a and a need an a, and those of `hflip` are none.
+        let undrawable = drawn && (transform == Transform::Hflip || amount == 0.0);
+        if !(low..=high).contains(&amount) || undrawable || (whole && amount.fract() != 0.0) {
             let hint = if transform == Transform::Hflip {
                 "write `hflip` alone".to_owned()
             } else {
                 format!(
-                    "write `{name} AMOUNT` with an amount from {low} to {high}, a whole number for `shift` and `jpeg`"
+                    "write `{name} AMOUNT` with an amount from {low} to {high}, a whole number for `shift` and `jpeg`; \
+                     `{name} ~AMOUNT` draws it"
                 )
             };
             return Err(Error::key("score.views", format!("`{text}` is no view"), hint));
         }
-        Ok(Self { transform, amount })
+        let view = Self { transform, amount, drawn, draw: draw.parse().unwrap_or(0) };
+        if view.draw == 0 || (view.draw > 1 && !view.is_random()) {
+            let hint = "draws are counted from 1, of `crop`, `noise` and what has a `~`: write `score.draws` for several of each";
+            return Err(Error::key("score.views", format!("`{text}` is no view"), hint));
+        }
+        Ok(view)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::RngExt;
 
     fn picture(size: usize) -> Picture {
         let mut rng = Seed(3).stream("picture");
@@ -223,7 +276,15 @@ mod tests {
 
     #[test]
     fn text_and_view_are_one() {
-        for text in FEW.into_iter().chain(ALL).chain(["crop 0.75", "hue -0.05", "jpeg 50", "pan 0.16"]) {
+        for text in FEW.into_iter().chain(ALL).chain([
+            "crop 0.75",
+            "hue -0.05",
+            "jpeg 50",
+            "pan 0.16",
+            "noise 12 #3",
+            "rotate ~15",
+            "scale ~1.25 #2",
+        ]) {
             assert_eq!(text.parse::<View>().unwrap().to_string(), text);
         }
         for bad in [
@@ -238,6 +299,12 @@ mod tests {
             "jpeg 0.5",
             "hue 1",
             "crop 2",
+            "crop 0.9 #0",
+            "crop 0.9 #x",
+            "shift 4 #2",
+            "hflip ~0",
+            "contrast ~0",
+            "shift ~1.5",
             "",
         ] {
             assert!(bad.parse::<View>().is_ok() == (bad == "shift"), "{bad}");
@@ -289,6 +356,41 @@ mod tests {
         let of = |id: &str| noise.apply(&p, Seed(1), id, &None).unwrap();
         assert_eq!(of("a"), of("a"));
         assert_ne!(of("a"), of("b"));
+        let draws: Vec<_> = noise.draws(3).map(|v| v.apply(&p, Seed(1), "a", &None).unwrap()).collect();
+        assert_eq!(draws[0], of("a"));
+        assert!(draws[1] != draws[0] && draws[1] != draws[2] && draws.len() == 3);
+        assert_eq!("blur 2".parse::<View>().unwrap().draws(8).count(), 1);
+    }
+
+    #[test]
+    fn drawn_strengths_fill_their_range() {
+        let of = |text: &str| -> Vec<f32> {
+            let view: View = text.parse().unwrap();
+            (0..500).map(|i| view.strength(Seed(1), &i.to_string())).collect()
+        };
+        let ranges = [
+            ("rotate ~15", -15.0, 15.0),
+            ("scale ~1.25", 0.8, 1.25),
+            ("scale ~0.8", 0.8, 1.25),
+            ("crop ~0.7", 0.7, 1.0),
+        ];
+        let further =
+            [("blur ~2", 0.01, 2.0), ("jpeg ~25", 25.0, 100.0), ("shift ~4", -4.0, 4.0), ("hue ~0.05", -0.05, 0.05)];
+        for (text, low, high) in ranges.into_iter().chain(further) {
+            let drawn = of(text);
+            let (least, most) = drawn.iter().fold((f32::MAX, f32::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
+            let slack = 0.02 * (high - low);
+            assert!(
+                least >= low - 1e-6 && least <= low + slack && most <= high + 1e-6 && most >= high - slack,
+                "{text}"
+            );
+        }
+        assert_eq!(of("rotate 15"), [15.0; 500]);
+        assert!(of("shift ~4").iter().all(|v| v.fract() == 0.0));
+        // Each draw has a strength of its own, and the view and its motion have the same.
+        let (first, second) = ("rotate ~15".parse::<View>().unwrap(), "rotate ~15 #2".parse::<View>().unwrap());
+        assert_ne!(first.strength(Seed(1), "a"), second.strength(Seed(1), "a"));
+        assert_eq!(first.draws(2).last(), Some(second));
     }
 
     #[test]
@@ -337,7 +439,7 @@ mod tests {
     fn hues_turn_round_the_circle() {
         let (third, sixth) = (1.0f32 / 3.0, 1.0f32 / 6.0);
         let turned = |rgb: [f32; 3], turns: f32| {
-            let view = View { transform: Transform::Hue, amount: turns };
+            let view = View { transform: Transform::Hue, amount: turns, drawn: false, draw: 1 };
             let picture = Picture { size: 1, pixels: rgb.to_vec() };
             view.apply(&picture, Seed(1), "id", &None).unwrap().pixels.try_into().unwrap()
         };

@@ -8,7 +8,8 @@ use crate::probe::{Cav, Variant};
 /// Share of every position in a probe's score, `[height * width]`; positive speaks for the concept. Our definition.
 ///
 /// Full: `L_p = sum over c of w[c, p] z[c, p]`. Translation-invariant: `L_p = <v, z_p> / P` with P positions. The map
-/// is complete: `sum of L + bias = score`. Only linear probes have one ([`Cav::is_linear`]). `activation` is `[channel, height, width]`.
+/// is complete: `sum of L + bias = score`, but for probes whose score is another number of the positions' than their mean
+/// ([`Cav::is_linear`]). Which probes have one says [`Cav::has_map`]. `activation` is `[channel, height, width]`.
 pub fn attribution(cav: &Cav, activation: &[f32]) -> Vec<f32> {
     let positions = positions(cav);
     let mut sums = vec![0.0f64; positions];
@@ -56,7 +57,8 @@ pub fn maps(cavs: &[&Cav], activation: &[f32], cell: Cell) -> Vec<Vec<f32>> {
     let mut maps = attributions(cavs, activation);
     for (map, cav) in maps.iter_mut().zip(cavs) {
         match cell {
-            Cell::Share => {}
+            // Emblems are of shares: [`super::Emblem`] comes after.
+            Cell::Share | Cell::Emblem => {}
             Cell::Biased => {
                 let part = (cav.bias / map.len() as f64) as f32;
                 map.iter_mut().for_each(|m| *m += part);
@@ -164,6 +166,7 @@ mod tests {
             shape,
             direction,
             kernel: None,
+            image_score: crate::probe::ImageScore::Mean,
             norm: 1.0,
             bias,
             threshold: 0.0,

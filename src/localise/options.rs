@@ -26,6 +26,27 @@ pub enum Cell {
     Biased,
     /// The cosine of its activation with the direction's weights there: strong activations count no more than weak ones.
     Cosine,
+    /// Its positive share, cut to the range that tells pictures with the concept from those without and brought to [0, 1];
+    /// see [`super::Emblem`].
+    Emblem,
+}
+
+/// What becomes of border cells, which see padding.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edge {
+    /// They are as they are.
+    #[default]
+    Keep,
+    /// Every cell is multiplied by the share of its receptive field that lies in the picture.
+    Reweight,
+}
+
+impl Edge {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Cell {
@@ -43,6 +64,12 @@ pub enum Upsampling {
     Bilinear,
     /// The value of the cell a pixel lies in (torch's `nearest`).
     Nearest,
+    /// Linear between the centres of what cells see (NetDissect, Bau et al. 2017): where windows are not padded alike on both
+    /// sides, these are not the cells' own. As `bilinear` where a cell sees the whole picture.
+    Receptive,
+    /// Cubic between the centres of cells (torch's `bicubic` with `align_corners=False`): it goes beyond the least and the
+    /// highest value of the grid.
+    Bicubic,
 }
 
 /// The `[localise]` table.
@@ -54,6 +81,9 @@ pub struct LocaliseOptions {
     /// What a cell of a map says.
     #[serde(skip_serializing_if = "Cell::is_default")]
     pub cell: Cell,
+    /// What becomes of border cells: `"keep"` or `"reweight"`.
+    #[serde(skip_serializing_if = "Edge::is_default")]
+    pub edge: Edge,
     /// How maps become as large as masks.
     pub upsample: Upsampling,
     /// How many rings of border cells are left out of the segmentation scores: padding gives them a look of their own.
@@ -64,7 +94,14 @@ pub struct LocaliseOptions {
 
 impl Default for LocaliseOptions {
     fn default() -> Self {
-        Self { baseline: Baseline::None, cell: Cell::Share, upsample: Upsampling::Bilinear, drop_ring: 0, examples: 3 }
+        Self {
+            baseline: Baseline::None,
+            cell: Cell::Share,
+            edge: Edge::Keep,
+            upsample: Upsampling::Bilinear,
+            drop_ring: 0,
+            examples: 3,
+        }
     }
 }
 
@@ -93,6 +130,12 @@ mod tests {
         assert_eq!((options.baseline, options.upsample), (Baseline::Mean, Upsampling::Nearest));
         assert_eq!(options.cell, Cell::Cosine);
         options.check().unwrap();
+        let further: LocaliseOptions =
+            toml::from_str("edge = \"reweight\"\nupsample = \"bicubic\"\ncell = \"emblem\"").unwrap();
+        assert_eq!((further.edge, further.upsample), (Edge::Reweight, Upsampling::Bicubic));
+        assert_eq!(further.cell, Cell::Emblem);
+        // A study that keeps its edges has the digest it always had.
+        assert!(!serde_json::to_string(&LocaliseOptions::default()).unwrap().contains("edge"));
         let many = LocaliseOptions { examples: 1000, ..options };
         assert!(many.check().unwrap_err().to_string().contains("localise.examples"));
         assert!(toml::from_str::<LocaliseOptions>("basline = \"mean\"").is_err());

@@ -21,6 +21,10 @@ pub struct ScoreOptions {
     /// default, or `"all"`, every kind at three strengths.
     #[serde(deserialize_with = "views")]
     pub views: Vec<View>,
+    /// How often views with something random are drawn of every picture: `crop`, `noise`, and drawn strengths as in
+    /// `rotate ~15`.
+    #[serde(skip_serializing_if = "is_one")]
+    pub draws: u32,
     /// Resamples behind every interval.
     pub bootstrap: usize,
     /// How far beside the mask the peak of a map still counts as on it, in pixels of a picture 224 pixels wide.
@@ -52,6 +56,11 @@ impl Match {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_one(count: &u32) -> bool {
+    *count == 1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn is_usual_quantile(quantile: &f64) -> bool {
     *quantile == QUANTILE
 }
@@ -76,6 +85,7 @@ impl Default for ScoreOptions {
         Self {
             metrics: FAMILIES.map(str::to_owned).to_vec(),
             views: View::preset("few").unwrap_or_default(),
+            draws: 1,
             bootstrap: 1000,
             pointing_tolerance: 15.0,
             quantile: QUANTILE,
@@ -88,6 +98,11 @@ impl ScoreOptions {
     /// Whether a family of metrics is asked for.
     pub fn wants(&self, family: &str) -> bool {
         self.metrics.iter().any(|m| m == family)
+    }
+
+    /// Every draw of every view, draws of one view next to each other.
+    pub fn all_views(&self) -> Vec<View> {
+        self.views.iter().flat_map(|view| view.draws(self.draws)).collect()
     }
 
     /// The tolerance of the pointing game in pixels of a mask `width` pixels wide.
@@ -110,6 +125,9 @@ impl ScoreOptions {
         let robustness = self.wants("robustness");
         within("score.views", !robustness || !self.views.is_empty(), "name a view, or leave out \"robustness\"")?;
         within("score.views", self.views.iter().all(|v| v.amount.is_finite()), "amounts are finite numbers")?;
+        let first = self.views.iter().all(|v| v.draw == 1);
+        within("score.views", first, "leave out the number behind `#`: `score.draws` says how often views are drawn")?;
+        within("score.draws", (1..=100).contains(&self.draws), "1 to 100; 1 is the default")?;
         within("score.bootstrap", (100..=100_000).contains(&self.bootstrap), "100 to 100000; 1000 is the default")?;
         within("score.quantile", (0.0..1.0).contains(&self.quantile), "0 to below 1; 0.995 is the default")?;
         let tolerance = self.pointing_tolerance;
@@ -120,6 +138,19 @@ impl ScoreOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn random_views_are_drawn_several_times() {
+        let options: ScoreOptions = toml::from_str("views = [\"noise 12\", \"blur 2\"]\ndraws = 3").unwrap();
+        options.check().unwrap();
+        let names: Vec<String> = options.all_views().iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["noise 12", "noise 12 #2", "noise 12 #3", "blur 2"]);
+        // A study that does not ask has the digest it always had.
+        assert!(!serde_json::to_string(&ScoreOptions::default()).unwrap().contains("draws"));
+        let second: ScoreOptions = toml::from_str("views = [\"noise 12 #2\"]").unwrap();
+        assert!(second.check().unwrap_err().to_string().contains("score.views"));
+        assert!(ScoreOptions { draws: 0, ..options }.check().unwrap_err().to_string().contains("score.draws"));
+    }
 
     #[test]
     fn the_default_is_valid_and_errors_name_the_key() {

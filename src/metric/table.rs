@@ -70,6 +70,8 @@ pub const METRICS: &[Metric] = &[
     higher("sensitivity", "tcav", SHARE),
     higher("sensitivity", "tcav_draws", SHARE),
     higher("sensitivity", "tcav_magnitude", (-INF, INF)),
+    higher("sensitivity", "tcav_smooth", SHARE),
+    higher("sensitivity", "tcav_relative", SHARE),
     higher("sensitivity", "tcav_layer_agreement", SHARE),
     lower("sensitivity", "tcav_p", SHARE),
     lower("sensitivity", "layer_inconsistency", POSITIVE),
@@ -82,6 +84,8 @@ pub const METRICS: &[Metric] = &[
     higher("fit", "cos_classifier", SIGNED),
     higher("fit", "false_positives", POSITIVE),
     lower("fit", "gradient_norm", POSITIVE),
+    higher("fit", "unit_iou", SHARE),
+    lower("fit", "loce_spread", SHARE),
 ];
 
 /// The metric of a name; `None` where the table has none.

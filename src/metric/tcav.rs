@@ -37,11 +37,14 @@ pub struct TcavOptions {
     pub examples: usize,
     /// Random-set CAVs of the null, and as many CAVs of the concept from other draws, for Welch's test.
     pub random_sets: usize,
+    /// Whether each concept is also held against the study's other concepts: `tcav_relative`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub relative: bool,
 }
 
 impl Default for TcavOptions {
     fn default() -> Self {
-        Self { classes: Vec::new(), by: ExamplesBy::Predicted, examples: 50, random_sets: 30 }
+        Self { classes: Vec::new(), by: ExamplesBy::Predicted, examples: 50, random_sets: 30, relative: false }
     }
 }
 
@@ -69,6 +72,17 @@ pub fn tcav(sensitivities: &[f64], weights: &[f64]) -> f64 {
     weighted_mean(&above, weights)
 }
 
+/// TCAV without its step at zero: mean of the logistic function of S / scale, in [0, 1]; 0.5 where sensitivities balance,
+/// [`tcav`] as the scale goes to 0. NaN without any, or where the scale is not above 0. The idea is that of alpha-TCAV (2026),
+/// the function and its scale are our definition.
+pub fn smooth(sensitivities: &[f64], scale: f64, weights: &[f64]) -> f64 {
+    if scale <= 0.0 || scale.is_nan() {
+        return f64::NAN;
+    }
+    let soft: Vec<f64> = sensitivities.iter().map(|s| 1.0 / (1.0 + (-s / scale).exp())).collect();
+    weighted_mean(&soft, weights)
+}
+
 /// Do layers agree on the side of the null? `|2 (mean over layers of 1[TCAV > null] - 1/2)|` of pairs (TCAV, null), in
 /// [0, 1]: 1 where all layers are on one side. Nicolson et al. 2024. NaN of fewer than two layers.
 pub fn layer_agreement(layers: &[(f64, f64)]) -> f64 {
@@ -88,6 +102,10 @@ mod tests {
         assert_eq!(tcav(&[1.0, -1.0, 0.0, 2.0], &[1.0; 4]), 0.5);
         assert_eq!(tcav(&[1.0, -1.0], &[3.0, 1.0]), 0.75);
         assert!(tcav(&[], &[]).is_nan());
+        let s = [3f64.ln(), -(3f64.ln()), 0.0, 9f64.ln()];
+        assert!((smooth(&s, 1.0, &[1.0; 4]) - (0.75 + 0.25 + 0.5 + 0.9) / 4.0).abs() < 1e-12);
+        assert!((smooth(&s, 1e-9, &[1.0; 4]) - 0.625).abs() < 1e-12);
+        assert!(smooth(&s, 0.0, &[1.0; 4]).is_nan() && smooth(&[], 1.0, &[]).is_nan());
         assert_eq!(layer_agreement(&[(0.9, 0.5), (0.8, 0.5)]), 1.0);
         assert_eq!(layer_agreement(&[(0.1, 0.5), (0.2, 0.5), (0.9, 0.5)]), 1.0 / 3.0);
         assert!(layer_agreement(&[(0.9, 0.5)]).is_nan());

@@ -4,6 +4,7 @@ mod backward;
 mod layout;
 mod op;
 mod precision;
+mod receptive;
 pub mod tensor;
 
 use std::collections::BTreeMap;

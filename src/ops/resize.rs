@@ -25,6 +25,15 @@ pub fn resize(x: &Tensor, size: (usize, usize), interpolation: Interpolation) ->
     rows.matmul(&wide)?.reshape((batch, channels, size.0, size.1))
 }
 
+/// Where value `o` of `output` lies among `input` values, half-pixel centres on each other: `1 - share` of the one at `low`
+/// and `share` of that at `high`, as `(low, high, share)`. Before the first centre the first value holds, so behind the last.
+pub fn bilinear(o: usize, input: usize, output: usize) -> (usize, usize, f64) {
+    let last = input.saturating_sub(1);
+    let at = ((o as f64 + 0.5) * input as f64 / output as f64 - 0.5).max(0.0);
+    let low = (at as usize).min(last);
+    (low, (low + 1).min(last), at - low as f64)
+}
+
 /// The weights `[out, in]` of every input for every output, in x's type and on its device.
 fn matrix(input: usize, output: usize, interpolation: Interpolation, x: &Tensor) -> Result<Tensor> {
     let mut weights = vec![0f64; input * output];
@@ -32,11 +41,9 @@ fn matrix(input: usize, output: usize, interpolation: Interpolation, x: &Tensor)
         match interpolation {
             Interpolation::Nearest => row[o * input / output] = 1.0,
             Interpolation::Bilinear => {
-                let at = ((o as f64 + 0.5) * input as f64 / output as f64 - 0.5).max(0.0);
-                let low = (at.floor() as usize).min(input - 1);
-                let share = at - low as f64;
+                let (low, high, share) = bilinear(o, input, output);
                 row[low] += 1.0 - share;
-                row[(low + 1).min(input - 1)] += share;
+                row[high] += share;
             }
         }
     }

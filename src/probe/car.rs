@@ -7,6 +7,7 @@ use ndarray::Array2;
 use super::kernel::Kernel;
 use super::kind::{Earlier, ProbeKind};
 use super::lbfgs::dot;
+use super::scaling::Scaling;
 use super::smo::{self, Machine};
 use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights, refused};
 use crate::ops::product::{Matrix, multiply};
@@ -29,7 +30,11 @@ impl ProbeKind for Car {
     }
 
     fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
-        let rows = task.balanced(task.fit, "balance");
+        if task.options.scaling != Scaling::Center {
+            return refused("its samples are kept as they are: it takes probe.scaling = \"center\" alone");
+        }
+        // Its solver knows no weights of samples.
+        let rows = task.subsampled(task.fit, "balance");
         let (own, val) = (Distances::of(task, &rows, &rows), Distances::of(task, task.val, &rows));
         let signs = signs(&rows);
         let mut best: Option<(f64, f64, f64, Machine)> = None;

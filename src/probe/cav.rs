@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::image_score::ImageScore;
 use super::kernel::Kernel;
 use crate::activation::Variant;
 
@@ -42,6 +43,9 @@ pub struct Cav {
     /// The score of a kind that has no direction; its margin lies at 1 and -1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<Kernel>,
+    /// What a picture's score is of its positions': their mean unless `probe.image_score` says otherwise.
+    #[serde(default, skip_serializing_if = "ImageScore::is_default")]
+    pub image_score: ImageScore,
     /// Norm of the weights before they were made a unit vector; 1 of a kernel.
     pub norm: f64,
     /// Offset that belongs to the unit direction: score `s = <direction, z> + bias`.
@@ -55,9 +59,14 @@ pub struct Cav {
 }
 
 impl Cav {
-    /// Whether the score is a sum over positions, so that it has a map: the form of the activations is linear, and the
-    /// score is an inner product with a direction.
-    pub fn is_linear(&self) -> bool {
+    /// Whether positions have scores of their own, so that there is a map: the form of the activations is linear, and a
+    /// direction says what speaks for the concept.
+    pub fn has_map(&self) -> bool {
         self.kernel.is_none() && self.variant.is_linear()
+    }
+
+    /// Whether the picture's score is the sum of its map, so that the direction is its gradient.
+    pub fn is_linear(&self) -> bool {
+        self.has_map() && self.image_score == ImageScore::Mean
     }
 }

@@ -4,11 +4,10 @@ use super::cholesky::Cholesky;
 use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::{self, Minimum, dot};
 use super::linear;
-use super::segmentation::{Scaling, gather, masked_images};
-use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights, refused};
+use super::segmentation::{Scaling, gather, masked_images, one_weight_a_channel};
+use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights};
 use super::weighted::Weighted;
 use crate::error::Result;
-use crate::probe::Variant;
 
 /// Shares of the positions' loss to choose from.
 const SHARES: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
@@ -31,11 +30,13 @@ impl ProbeKind for Combination {
         &["segmentation"]
     }
 
+    fn needs_masks(&self) -> bool {
+        true
+    }
+
     fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
         let lambda = needed(earlier, "segmentation")?.lambda;
-        if task.space.variant == Variant::Full {
-            return refused("its joint loss has one weight a channel: ask for it in the variant `ti`");
-        }
+        one_weight_a_channel(task)?;
         let images = masked_images(task, task.fit)?;
         let scaling = Scaling::of(task, &images)?;
         let rows = task.balanced(task.fit, "balance");
@@ -129,7 +130,7 @@ impl Joint {
 }
 
 /// Weighted AUROC of positions more than half inside a mask against those outside it; one half where there are none.
-fn auroc(positions: &Weighted<f32>, v: &[f64]) -> f64 {
+pub(super) fn auroc(positions: &Weighted<f32>, v: &[f64]) -> f64 {
     let rows = positions.x.chunks_exact(v.len()).zip(positions.label.iter().zip(&positions.weight));
     let mut scored: Vec<(f64, bool, f64)> = rows
         .filter(|(_, (m, _))| **m > 0.5 || **m <= 0.0)

@@ -27,6 +27,10 @@ impl ProbeKind for CombinationSpan {
         &["segmentation"]
     }
 
+    fn needs_masks(&self) -> bool {
+        true
+    }
+
     fn fit(&self, task: &Task<'_>, earlier: &Earlier) -> Outcome {
         let segmentation = needed(earlier, "segmentation")?;
         let mut plane = task.on_activations(&[segmentation])?.into_iter().map(|(w, _)| w).collect::<Vec<_>>();

@@ -9,6 +9,7 @@ use super::kind::{Earlier, ProbeKind, needed};
 use super::lbfgs::{dot, norm};
 use super::linear::Linear;
 use super::logistic;
+use super::options::Balance;
 use super::task::{Labelled, Outcome, Solution, Task, Unsolved, refused};
 use crate::error::Error;
 use crate::seed::gaussian;
@@ -85,7 +86,8 @@ pub(super) fn out_of_fold(task: &Task<'_>, lambda: f64, name: &str) -> Result<BT
     Ok(scores)
 }
 
-/// Rows above the threshold against as many below it; `None` where there are too few.
+/// Rows above the threshold against as many below it, or all of them where `probe.balance` weighs classes; `None` where
+/// there are too few.
 pub(super) fn split_by_score(
     task: &Task<'_>,
     scores: &BTreeMap<usize, f64>,
@@ -96,9 +98,11 @@ pub(super) fn split_by_score(
     if positive.len() < task.options.min_false_positives || negative.len() < 2 {
         return None;
     }
-    negative.shuffle(&mut task.stream(stream));
-    negative.truncate(positive.len());
-    negative.sort_unstable();
+    if task.options.balance == Balance::Subsample {
+        negative.shuffle(&mut task.stream(stream));
+        negative.truncate(positive.len());
+        negative.sort_unstable();
+    }
     Some(Labelled { positive, negative })
 }
 

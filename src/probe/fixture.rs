@@ -31,6 +31,27 @@ impl World {
 
     /// The same in a variant, all activations times a factor.
     pub(super) fn scaled(shape: [usize; 3], fitted: usize, positive: usize, variant: Variant, factor: f32) -> Self {
+        Self::made(shape, (fitted, positive), variant, factor, 0.4)
+    }
+
+    /// The same with a concept that adds up to `strength` standard deviations.
+    pub(super) fn planted_by(
+        shape: [usize; 3],
+        fitted: usize,
+        positive: usize,
+        variant: Variant,
+        strength: f64,
+    ) -> Self {
+        Self::made(shape, (fitted, positive), variant, 1.0, strength)
+    }
+
+    fn made(
+        shape: [usize; 3],
+        (fitted, positive): (usize, usize),
+        variant: Variant,
+        factor: f32,
+        strength: f64,
+    ) -> Self {
         let count = fitted + fitted / 2;
         // Evenly spread, so that both splits have as large a share.
         let present = |row: usize| (row * positive) % fitted < positive;
@@ -41,7 +62,7 @@ impl World {
         let planted = (0..shape[0] * positions).map(|k| f64::from(u8::from(inside(k)))).collect();
         let mut maps = Vec::new();
         for row in 0..count {
-            let shift = if present(row) { 0.4 * rng.random::<f64>() } else { 0.0 };
+            let shift = if present(row) { strength * rng.random::<f64>() } else { 0.0 };
             for k in 0..shape[0] * positions {
                 maps.push(factor * (gaussian(&mut rng) + if inside(k) { shift } else { 0.0 }) as f32);
             }
@@ -84,10 +105,13 @@ impl World {
     pub(super) fn with<T>(&self, f: impl FnOnce(&Task<'_>) -> T) -> T {
         let rows: Vec<usize> = (0..self.samples.len()).collect();
         let positions = self.set.positions();
-        let coverage = |row: usize| -> Result<Option<Vec<f32>>> {
+        let [_, height, width] = self.set.shape;
+        let coverage = |row: usize, (h, w): (usize, usize)| -> Result<Option<Vec<f32>>> {
             let present = self.fit.positive.contains(&row) || self.val.positive.contains(&row);
-            let cell = |p: usize| f32::from(u8::from(present && p < positions.div_ceil(2)));
-            Ok(Some((0..positions).map(cell).collect()))
+            // The cell of the layer that a cell of the grid lies in.
+            let of_layer = |p: usize| p / w * height / h * width + p % w * width / w;
+            let cell = |p: usize| f32::from(u8::from(present && of_layer(p) < positions.div_ceil(2)));
+            Ok(Some((0..h * w).map(cell).collect()))
         };
         f(&Task {
             concept: "planted",

@@ -3,6 +3,7 @@
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
+use super::scaling::Factors;
 use crate::activation::{LayerSet, Variant};
 use crate::error::Result;
 use crate::ops::product::{Matrix, multiply};
@@ -17,9 +18,16 @@ const STRIP: usize = 128;
 pub(super) struct Samples<'a> {
     pub(super) set: &'a LayerSet,
     pub(super) rows: &'a [usize],
+    pub(super) factors: &'a Factors,
 }
 
-/// Inner products of samples less the mean of the first of them.
+impl Samples<'_> {
+    fn read(&self, variant: Variant, range: std::ops::Range<usize>) -> Result<Array2<f32>> {
+        self.factors.read(self.set, self.rows, variant, range)
+    }
+}
+
+/// Inner products of scaled samples less the mean of the first of them.
 pub(super) struct Gram {
     /// `[sample, fitted]`: of every sample, the fitted ones first, with each fitted one. In the square of the fitted ones
     /// only the lower triangle is there.
@@ -41,10 +49,10 @@ pub(super) fn gram(fitted: Samples<'_>, others: Samples<'_>, variant: Variant) -
     let mut out = Gram { products: Array2::zeros((count, n)), squares: vec![0.0; count], mean: Array1::zeros(width) };
     for first in (0..width).step_by(BLOCK) {
         let range = first..(first + BLOCK).min(width);
-        let mut left = fitted.set.vectors(fitted.rows, variant, range.clone())?;
+        let mut left = fitted.read(variant, range.clone())?;
         let mean = column_mean(left.view());
         centre(&mut left, mean.view());
-        let mut right = others.set.vectors(others.rows, variant, range.clone())?;
+        let mut right = others.read(variant, range.clone())?;
         centre(&mut right, mean.view());
         out.mean.slice_mut(s![range]).assign(&mean);
         let (square, below) = out.products.view_mut().split_at(Axis(0), n);
@@ -145,8 +153,9 @@ mod tests {
         let (_dir, set) = test_set(150, [9, 2, 2]);
         let (fitted, others): (Vec<usize>, Vec<usize>) = ((0..140).collect(), (137..150).collect());
         for variant in [Variant::Full, Variant::Max] {
-            let got =
-                gram(Samples { set: &set, rows: &fitted }, Samples { set: &set, rows: &others }, variant).unwrap();
+            let factors = Factors::default();
+            let samples = |rows| Samples { set: &set, rows, factors: &factors };
+            let got = gram(samples(&fitted), samples(&others), variant).unwrap();
             let z = |sample: usize| -> Vec<f64> {
                 set.vector(sample, variant).unwrap().iter().zip(&got.mean).map(|(z, m)| f64::from(*z) - m).collect()
             };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Cav;
 use super::gram::{Samples, gram};
+use super::scaling::Factors;
 use crate::activation::LayerSet;
 use crate::error::Result;
 
@@ -40,7 +41,9 @@ pub(super) fn scores(
     centres.dedup();
     let at: Vec<Vec<usize>> = cavs.iter().map(|(_, k)| positions(&k.samples, &centres)).collect();
     for (mut out, samples) in out.axis_chunks_iter_mut(Axis(0), CHUNK).zip(samples.chunks(CHUNK)) {
-        let (centres, others) = (Samples { set: support, rows: &centres }, Samples { set, rows: samples });
+        let factors = &Factors::default();
+        let (centres, others) =
+            (Samples { set: support, rows: &centres, factors }, Samples { set, rows: samples, factors });
         let gram = gram(centres, others, first.variant)?;
         let (of_centres, of_samples) = gram.squares.split_at(centres.rows.len());
         let rows: Vec<_> = out.outer_iter_mut().enumerate().collect();

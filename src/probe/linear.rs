@@ -27,7 +27,8 @@ impl Linear {
     }
 }
 
-/// The labelled rows as samples of equal weight, those of the concept first with label 1; `name` says what they are for.
+/// The labelled rows as samples, those of the concept first with label 1; each class has half of the weight. `name` says
+/// what they are for.
 ///
 /// # Errors
 /// When a class has no rows.
@@ -38,7 +39,8 @@ pub fn samples(name: &str, space: &Space, rows: &Labelled) -> Result<Weighted<f6
     labelled(name, rows, space.dimension(), x)
 }
 
-/// Values of labelled rows `[row, column]`, those of the concept first, with their labels.
+/// Values of labelled rows `[row, column]`, those of the concept first, with their labels; each class has half of the
+/// weight.
 ///
 /// # Errors
 /// When a class has no rows.
@@ -52,7 +54,7 @@ pub fn labelled(name: &str, rows: &Labelled, columns: usize, x: Vec<f64>) -> Res
         columns,
         x,
         label: (0..n).map(|i| f32::from(u8::from(i < counts[0]))).collect(),
-        weight: vec![1.0 / n as f64; n],
+        weight: (0..n).map(|i| 0.5 / counts[usize::from(i >= counts[0])] as f64).collect(),
     })
 }
 

@@ -52,7 +52,7 @@ impl ProbeKind for PermutedLabels {
         let balanced = task.balanced(task.fit, "permuted/balance");
         let mut rows = [balanced.positive.as_slice(), balanced.negative.as_slice()].concat();
         rows.shuffle(&mut task.stream("permuted/labels"));
-        let negative = rows.split_off(rows.len() / 2);
+        let negative = rows.split_off(balanced.positive.len());
         let rows = Labelled { positive: rows, negative };
         let model = logistic::fit(task.space, &rows, reference.lambda)?;
         Ok(model.solution(reference.lambda, &rows))

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Variant;
+use super::image_score::ImageScore;
 use super::kind::KINDS;
+use super::scaling::Scaling;
 use crate::error::{Error, Result};
 
 /// The `[probe]` table.
@@ -19,6 +21,16 @@ pub struct ProbeOptions {
     /// Regularisation strengths to choose from. The objective is the mean loss plus
     /// `lambda / 2` times the squared norm of the weights on activations of unit mean square norm.
     pub lambda: Vec<f64>,
+    /// How activations are scaled before a fit: "center", "zscore", "max" or "unit_norm".
+    #[serde(skip_serializing_if = "Scaling::is_default")]
+    pub scaling: Scaling,
+    /// How classes are made to count alike: "subsample" or "weights".
+    #[serde(skip_serializing_if = "Balance::is_default")]
+    pub balance: Balance,
+    /// What the score of a picture is of its positions' scores, for kinds fitted to positions: "mean", "max", "lse R" or
+    /// "top Q".
+    #[serde(skip_serializing_if = "ImageScore::is_default")]
+    pub image_score: ImageScore,
     /// What a lambda is chosen by.
     #[serde(skip_serializing_if = "LambdaBy::is_default")]
     pub lambda_by: LambdaBy,
@@ -60,6 +72,24 @@ impl LambdaBy {
     }
 }
 
+/// How classes of unequal numbers are made to count alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Balance {
+    /// The larger class is subsampled; negatives keep the positives' shares of every source.
+    #[default]
+    Subsample,
+    /// All samples are kept, and each class has half of the weight. Sources are not matched.
+    Weights,
+}
+
+impl Balance {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What `probe.top_share` is where a study does not say.
 const TOP_SHARE: f64 = 0.1;
 
@@ -82,6 +112,9 @@ impl Default for ProbeOptions {
             references: 5,
             controls: 3,
             lambda_by: LambdaBy::default(),
+            scaling: Scaling::Center,
+            balance: Balance::Subsample,
+            image_score: ImageScore::Mean,
             imported: None,
         }
     }
@@ -141,7 +174,10 @@ mod tests {
     #[test]
     fn what_a_study_does_not_say_is_no_part_of_it() {
         let text = toml::to_string(&ProbeOptions::default()).unwrap();
-        assert!(!text.contains("lambda_by") && !text.contains("imported"), "{text}");
+        assert!(
+            ["lambda_by", "imported", "scaling", "balance", "image_score"].iter().all(|key| !text.contains(key)),
+            "{text}"
+        );
         assert!(toml::to_string(&read("lambda_by = \"folds\"").unwrap()).unwrap().contains("lambda_by = \"folds\""));
     }
 

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::kind::{Earlier, ProbeKind};
 use super::lbfgs;
-use super::task::{Labelled, Offset, Outcome, Solution, Task, Weights, refused};
+use super::task::{Labelled, Offset, Outcome, Solution, Task, Unsolved, Weights, refused};
 use super::weighted::Weighted;
 use crate::error::Result;
 use crate::probe::Variant;
@@ -30,44 +30,81 @@ impl ProbeKind for Segmentation {
         "logistic regression of every position on the concept's mask"
     }
 
+    fn needs_masks(&self) -> bool {
+        true
+    }
+
     fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
-        fit(task, |coverage| coverage)
+        fit(task, |_| ())
     }
 }
 
-/// Fits positions to labels made of the coverage of their cells; a label of NaN leaves a position out.
-pub(super) fn fit(task: &Task<'_>, label: fn(f32) -> f32) -> Outcome {
-    let variant = task.space.variant;
-    if !variant.is_linear() {
-        return refused(format!("the image's score is no mean of its positions' in the variant `{variant}`"));
-    }
+/// Fits positions to labels that `label` makes of the coverage of an image's cells; a label of NaN leaves a position out.
+pub(super) fn fit(task: &Task<'_>, label: impl Fn(&mut [f32])) -> Outcome {
+    linear_form(task)?;
     let labelled = |rows: &Labelled| -> Result<Vec<Masked>> {
         let mut images = masked_images(task, rows)?;
-        images.iter_mut().flat_map(|i| &mut i.coverage).for_each(|m| *m = label(*m));
+        images.iter_mut().for_each(|image| label(&mut image.coverage));
         Ok(images)
     };
     let images = labelled(task.fit)?;
-    if !images.iter().any(|i| i.coverage.iter().any(|m| *m > 0.0)) {
-        return refused("no sample of the fit split has a mask of the concept, or none as large as the kind wants");
-    }
-    let scaling = Scaling::of(task, &images)?;
-    let train = gather(task, &images, &scaling, "segmentation/fit")?;
-    let val = gather(task, &labelled(task.val)?, &scaling, "segmentation/val")?;
+    some_mask(&images)?;
+    fit_images(task, &images, &labelled(task.val)?, "segmentation")
+}
+
+/// Fits positions to the labels of images, drawn from the streams of a kind.
+pub(super) fn fit_images(task: &Task<'_>, images: &[Masked], val: &[Masked], kind: &str) -> Outcome {
+    let scaling = Scaling::of(task, images)?;
+    let train = gather(task, images, &scaling, &format!("{kind}/fit"))?;
+    let val = gather(task, val, &scaling, &format!("{kind}/val"))?;
     let shared = choose(&task.options.lambda, &train, &val);
+    let weights = match task.space.variant {
+        Variant::Full => fit_positions(task, images, &scaling, &shared)?,
+        _ => shared.v.iter().map(|v| v / scaling.scale).collect(),
+    };
+    Ok(solution(task, weights, &shared))
+}
+
+/// A solution with weights on the activations that were fitted to positions; its offset is fitted on the validation split.
+pub(super) fn solution(task: &Task<'_>, weights: Vec<f64>, shared: &Shared) -> Solution {
     let counts = (task.fit.positive.len(), task.fit.negative.len());
     let mut solution = Solution::new(Vec::new(), Offset::Calibrated, counts);
+    solution.weights = Weights::Activations(weights);
     (solution.lambda, solution.gradient_norm) = (shared.lambda, shared.gradient_norm);
-    solution.weights = Weights::Activations(match variant {
-        Variant::Full => fit_positions(task, &images, &scaling, &shared)?,
-        _ => shared.v.iter().map(|v| v / scaling.scale).collect(),
-    });
-    Ok(solution)
+    solution.image_score = task.options.image_score;
+    solution
+}
+
+/// Refuses a variant in which the image's score is no mean of its positions'.
+pub(super) fn linear_form(task: &Task<'_>) -> std::result::Result<(), Unsolved> {
+    let variant = task.space.variant;
+    if variant.is_linear() {
+        return Ok(());
+    }
+    refused(format!("the image's score is no mean of its positions' in the variant `{variant}`"))
+}
+
+/// Refuses every variant but `ti`, for kinds that have one weight a channel: in `full` they would be the same probe.
+pub(super) fn one_weight_a_channel(task: &Task<'_>) -> std::result::Result<(), Unsolved> {
+    linear_form(task)?;
+    match task.space.variant {
+        Variant::Full => refused("it has one weight a channel: ask for it in the variant `ti`"),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses images none of which has a cell with a label above zero.
+pub(super) fn some_mask(images: &[Masked]) -> std::result::Result<(), Unsolved> {
+    if images.iter().any(|i| i.coverage.iter().any(|m| *m > 0.0)) {
+        return Ok(());
+    }
+    refused("no sample of the fit split has a mask of the concept, or none as large as the kind wants")
 }
 
 /// An image with its mask's coverage of the layer's grid.
 pub(super) struct Masked {
     pub(super) sample: usize,
-    row: usize,
+    pub(super) row: usize,
     pub(super) coverage: Vec<f32>,
 }
 
@@ -76,7 +113,7 @@ pub(super) fn masked_images(task: &Task<'_>, rows: &Labelled) -> Result<Vec<Mask
     let mut rows: Vec<usize> = rows.positive.iter().chain(&rows.negative).copied().collect();
     rows.sort_unstable();
     let masked = rows.into_par_iter().map(|row| {
-        let coverage = (task.coverage)(row)?;
+        let coverage = (task.coverage)(row, (task.set.shape[1], task.set.shape[2]))?;
         Ok(coverage.map(|coverage| Masked { sample: task.space.samples[row], row, coverage }))
     });
     Ok(masked.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
@@ -117,13 +154,29 @@ impl Scaling {
 /// Draws positions from every image, inside and outside its mask alike; weights undo the unequal shares.
 pub(super) fn gather(task: &Task<'_>, images: &[Masked], scaling: &Scaling, stream: &str) -> Result<Weighted<f32>> {
     let (channels, positions) = (task.set.shape[0], task.set.positions());
+    let row = |map: &[f32], p: usize, x: &mut Vec<f32>| {
+        x.extend((0..channels).map(|c| scaling.apply(map[c * positions + p], c)));
+    };
+    Ok(draw(task, images, stream, |image| Ok(image.coverage.clone()), row)?.0)
+}
+
+/// Draws cells of every image by their labels, those above zero and the others alike, and names the cell of each sample. A
+/// label of NaN leaves a cell out; `row` appends a cell's columns, one a channel, from its image's map.
+pub(super) fn draw(
+    task: &Task<'_>,
+    images: &[Masked],
+    stream: &str,
+    labels: impl Fn(&Masked) -> Result<Vec<f32>> + Sync,
+    row: impl Fn(&[f32], usize, &mut Vec<f32>) + Sync,
+) -> Result<(Weighted<f32>, Vec<usize>)> {
     let quota = (task.options.positions / images.len().max(1)).max(2);
+    let empty = || (Weighted { columns: task.set.shape[0], ..Weighted::default() }, Vec::new());
     let parts = images.par_iter().map(|image| {
         let mut rng = task.stream(&format!("{stream}/{}", image.row));
-        let map = task.set.map(image.sample)?;
-        let mut part = Weighted { columns: channels, ..Weighted::default() };
-        let known = (0..positions).filter(|p| !image.coverage[*p].is_nan());
-        let (inside, outside): (Vec<usize>, Vec<usize>) = known.partition(|p| image.coverage[*p] > 0.0);
+        let (map, labels) = (task.set.map(image.sample)?, labels(image)?);
+        let (mut part, mut drawn) = empty();
+        let known = (0..labels.len()).filter(|p| !labels[*p].is_nan());
+        let (inside, outside): (Vec<usize>, Vec<usize>) = known.partition(|p| labels[*p] > 0.0);
         let take_inside = inside.len().min(quota / 2);
         let take_outside = outside.len().min(quota - take_inside);
         for (mut cells, take) in [(inside, take_inside), (outside, take_outside)] {
@@ -132,25 +185,27 @@ pub(super) fn gather(task: &Task<'_>, images: &[Masked], scaling: &Scaling, stre
             cells.truncate(take);
             cells.sort_unstable();
             for p in cells {
-                part.x.extend((0..channels).map(|c| scaling.apply(map[c * positions + p], c)));
-                part.label.push(image.coverage[p]);
+                row(&map, p, &mut part.x);
+                part.label.push(labels[p]);
                 part.weight.push(weight);
+                drawn.push(p);
             }
         }
-        Ok(part)
+        Ok((part, drawn))
     });
-    let mut all = Weighted { columns: channels, ..Weighted::default() };
-    for part in parts.collect::<Result<Vec<_>>>()? {
+    let (mut all, mut cells) = empty();
+    for (part, drawn) in parts.collect::<Result<Vec<_>>>()? {
         all.x.extend(part.x);
         all.label.extend(part.label);
         all.weight.extend(part.weight);
+        cells.extend(drawn);
     }
     balance_classes(&mut all);
-    Ok(all)
+    Ok((all, cells))
 }
 
 /// Multiplies the weights by the class weights, and makes them sum to one.
-fn balance_classes(samples: &mut Weighted<f32>) {
+pub(super) fn balance_classes(samples: &mut Weighted<f32>) {
     let total: f64 = samples.weight.iter().sum();
     let covered: f64 = samples.weight.iter().zip(&samples.label).map(|(w, m)| w * f64::from(*m)).sum();
     let alpha = 1.0 - covered / total.max(f64::MIN_POSITIVE);

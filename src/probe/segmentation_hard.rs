@@ -17,8 +17,12 @@ impl ProbeKind for SegmentationHard {
         "as segmentation, without the cells that the mask covers by less than half"
     }
 
+    fn needs_masks(&self) -> bool {
+        true
+    }
+
     fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
-        segmentation::fit(task, hard)
+        segmentation::fit(task, |coverage| coverage.iter_mut().for_each(|m| *m = hard(*m)))
     }
 }
 

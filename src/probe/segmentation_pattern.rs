@@ -2,7 +2,7 @@
 
 use super::kind::{Earlier, ProbeKind};
 use super::lbfgs::norm;
-use super::segmentation::{Masked, masked_images};
+use super::segmentation::{Masked, linear_form, masked_images};
 use super::task::{Offset, Outcome, Solution, Task, Unsolved, Weights, refused};
 use crate::error::Result;
 use crate::probe::Variant;
@@ -20,11 +20,16 @@ impl ProbeKind for SegmentationPattern {
         "mean activation of the positions on the masks less that of the others"
     }
 
+    fn needs_masks(&self) -> bool {
+        true
+    }
+
     fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
         let weights = pattern_of_positions(task)?;
         let counts = (task.fit.positive.len(), task.fit.negative.len());
         let mut solution = Solution::new(Vec::new(), Offset::Calibrated, counts);
         solution.weights = Weights::Activations(weights);
+        solution.image_score = task.options.image_score;
         Ok(solution)
     }
 }
@@ -36,10 +41,7 @@ impl ProbeKind for SegmentationPattern {
 /// A refusal where nothing is covered, or positions have no part in the image's score; when activations or masks cannot be
 /// read.
 pub(super) fn pattern_of_positions(task: &Task<'_>) -> std::result::Result<Vec<f64>, Unsolved> {
-    let variant = task.space.variant;
-    if !variant.is_linear() {
-        return refused(format!("the image's score is no mean of its positions' in the variant `{variant}`"));
-    }
+    linear_form(task)?;
     let weights = difference(task, &masked_images(task, task.fit)?)?;
     if norm(&weights) <= 0.0 {
         return refused("no position of the grid is covered by as much as one cell");

@@ -17,6 +17,7 @@ use crate::ops::product::Matrix;
 use crate::probe::cholesky::Cholesky;
 use crate::probe::gram::{BLOCK, Samples, centre, combine, gram, lower};
 use crate::probe::lbfgs::dot;
+use crate::probe::scaling::{Factors, Scaling};
 
 /// A sample whose squared distance to the span of those before it is below this share of the mean square norm adds no
 /// coordinate: repeated tiles, and the last of centred samples, lie in that span up to rounding.
@@ -34,7 +35,8 @@ pub struct Space {
     /// Squared distance of each row's sample from what its coordinates stand for: zero, but for samples outside the span
     /// of the fitted ones.
     pub residual: Vec<f64>,
-    /// Mean activation of the fitted samples, in the layer's own units.
+    factors: Factors,
+    /// Mean activation of the fitted samples, in the layer's own units, or scaled by the factors.
     mean: Array1<f64>,
     /// Root mean square norm of the fitted samples' centred activations: a coordinate times this is in the layer's units.
     pub scale: f64,
@@ -51,12 +53,32 @@ impl Space {
     /// # Errors
     /// When activations cannot be read.
     pub fn new(set: &LayerSet, variant: Variant, samples: &[usize], fitted: usize) -> Result<Self> {
+        Self::scaled(set, variant, samples, fitted, Scaling::Center)
+    }
+
+    /// The same of activations that are scaled first.
+    ///
+    /// # Errors
+    /// When activations cannot be read.
+    pub fn scaled(
+        set: &LayerSet,
+        variant: Variant,
+        samples: &[usize],
+        fitted: usize,
+        scaling: Scaling,
+    ) -> Result<Self> {
         let width = variant.width(set.shape);
+        let factors = Factors::of(scaling, set, variant, samples, fitted)?;
         if width > fitted {
-            return Self::dual(set, variant, samples, fitted);
+            return Self::dual(set, variant, samples, fitted, factors);
         }
-        let x = set.vectors(samples, variant, 0..width)?;
-        Ok(Self::primal(&x.mapv(f64::from), samples, fitted, variant))
+        let x = factors.read(set, samples, variant, 0..width)?;
+        Ok(Self { factors, ..Self::primal(&x.mapv(f64::from), samples, fitted, variant) })
+    }
+
+    /// Whether an offset in coordinates is none of raw activations: it has to be calibrated.
+    pub fn moves_offsets(&self) -> bool {
+        self.factors.moves_offsets()
     }
 
     pub(super) fn primal(x: &Array2<f64>, samples: &[usize], fitted: usize, variant: Variant) -> Self {
@@ -66,12 +88,14 @@ impl Space {
         let scale = mean_square_norm(x.slice(s![..fitted, ..])).sqrt().max(f64::MIN_POSITIVE);
         x /= scale;
         let (samples, residual) = (samples.to_vec(), vec![0.0; x.nrows()]);
-        Self { samples, x, variant, residual, mean, scale, spanning: None, bounds: Vec::new(), fitted }
+        let factors = Factors::default();
+        Self { samples, x, variant, residual, factors, mean, scale, spanning: None, bounds: Vec::new(), fitted }
     }
 
-    fn dual(set: &LayerSet, variant: Variant, samples: &[usize], fitted: usize) -> Result<Self> {
+    fn dual(set: &LayerSet, variant: Variant, samples: &[usize], fitted: usize, factors: Factors) -> Result<Self> {
         let (rows, others) = samples.split_at(fitted);
-        let gram = gram(Samples { set, rows }, Samples { set, rows: others }, variant)?;
+        let of = |rows| Samples { set, rows, factors: &factors };
+        let gram = gram(of(rows), of(others), variant)?;
         let mean_square = gram.squares[..fitted].iter().sum::<f64>() / fitted.max(1) as f64;
         let scale = mean_square.sqrt().max(f64::MIN_POSITIVE);
         let mut x = gram.products / (scale * scale);
@@ -82,7 +106,7 @@ impl Space {
         };
         let residual = gram.squares.into_iter().enumerate().map(outside).collect();
         let (samples, mean, spanning) = (samples.to_vec(), gram.mean, Some(fitted));
-        Ok(Self { samples, x, variant, residual, mean, scale, spanning, bounds: Vec::new(), fitted })
+        Ok(Self { samples, x, variant, residual, factors, mean, scale, spanning, bounds: Vec::new(), fitted })
     }
 
     /// Keeps the bounds of the Hessian at these ridges.
@@ -132,8 +156,9 @@ impl Space {
             Some(fitted) => self.combination(set, weights, fitted)?,
         };
         let mean = self.mean.as_slice().unwrap_or_default();
-        let with_offset = |w: Vec<f64>| {
+        let with_offset = |mut w: Vec<f64>| {
             let offset = -dot(&w, mean);
+            self.factors.unscale(&mut w);
             (w, offset)
         };
         Ok(rows.into_iter().map(with_offset).collect())
@@ -149,16 +174,19 @@ impl Space {
         let all: Vec<usize> = (0..gradients.len()).collect();
         let Some(fitted) = self.spanning else {
             let width = self.variant.width(gradients.shape);
-            let rows = gradients.vectors(&all, self.variant, 0..width)?;
+            let mut rows = gradients.vectors(&all, self.variant, 0..width)?;
+            self.factors.scale_values(&mut rows, 0..width);
             return Ok(rows.mapv(|g| f64::from(g) / self.scale));
         };
         let mut products = Array2::<f64>::zeros((all.len(), fitted));
         let width = self.variant.width(set.shape);
         for first in (0..width).step_by(BLOCK) {
             let range = first..(first + BLOCK).min(width);
-            let mut z = set.vectors(&self.samples[..fitted], self.variant, range.clone())?;
+            let mut z = self.factors.read(set, &self.samples[..fitted], self.variant, range.clone())?;
             centre(&mut z, self.mean.slice(s![range.clone()]));
-            let part = gradients.vectors(&all, self.variant, range)?.dot(&z.t());
+            let mut g = gradients.vectors(&all, self.variant, range.clone())?;
+            self.factors.scale_values(&mut g, range);
+            let part = g.dot(&z.t());
             products.zip_mut_with(&part, |sum, p| *sum += f64::from(*p));
         }
         let rows: Vec<&[f64]> = (0..fitted).filter_map(|i| self.x.row(i).to_slice()).collect();
@@ -187,7 +215,7 @@ impl Space {
         let mut out = vec![vec![0.0; width]; weights.len()];
         for first in (0..width).step_by(BLOCK) {
             let range = first..(first + BLOCK).min(width);
-            let mut z = set.vectors(samples, self.variant, range.clone())?;
+            let mut z = self.factors.read(set, samples, self.variant, range.clone())?;
             centre(&mut z, self.mean.slice(s![range.clone()]));
             let part = combine(&a, &z);
             for (out, part) in out.iter_mut().zip(part.outer_iter()) {
@@ -301,8 +329,10 @@ mod tests {
         let x = set.vectors(&samples, Variant::Full, 0..20).unwrap().mapv(f64::from);
         let (positive, negative) = samples.iter().partition(|i| x[[**i, 0]] + x[[**i, 1]] > 1.0);
         let rows = Labelled { positive, negative };
-        let spaces =
-            [Space::dual(&set, Variant::Full, &samples, 50).unwrap(), Space::primal(&x, &samples, 50, Variant::Full)];
+        let spaces = [
+            Space::dual(&set, Variant::Full, &samples, 50, Factors::default()).unwrap(),
+            Space::primal(&x, &samples, 50, Variant::Full),
+        ];
         for lambda in [1e-1, 1e-3] {
             let [dual, primal] = [0, 1].map(|k: usize| {
                 let fit = logistic::fit(&spaces[k], &rows, lambda).unwrap();

@@ -3,8 +3,9 @@
 use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 
+use super::image_score::ImageScore;
 use super::kernel::Kernel;
-use super::options::ProbeOptions;
+use super::options::{Balance, ProbeOptions};
 use super::space::Space;
 use crate::activation::LayerSet;
 use crate::error::{Error, Result};
@@ -18,6 +19,10 @@ pub struct Labelled {
     /// Rows where it is known to be absent.
     pub negative: Vec<usize>,
 }
+
+/// Gives the share of each cell of a grid `(height, width)` over the picture that the concept covers in a row,
+/// `[height * width]` in [0, 1]; `None` without a mask.
+pub type CoverageOf<'a> = dyn Fn(usize, (usize, usize)) -> Result<Option<Vec<f32>>> + Sync + 'a;
 
 /// One concept at one layer.
 pub struct Task<'a> {
@@ -35,8 +40,8 @@ pub struct Task<'a> {
     pub blocks: &'a [usize],
     /// For each row, the source it comes from: negatives are matched by it.
     pub sources: &'a [usize],
-    /// Share of each cell of the layer's grid the concept covers, `[height * width]`; `None` where a row has no mask.
-    pub coverage: &'a (dyn Fn(usize) -> Result<Option<Vec<f32>>> + Sync),
+    /// For a row, the share of each cell of a grid that the concept covers; `None` where it has no mask.
+    pub coverage: &'a CoverageOf<'a>,
     /// Settings.
     pub options: &'a ProbeOptions,
     /// The study's seed.
@@ -82,9 +87,18 @@ impl Task<'_> {
         (0..self.options.folds).map(split).filter(of_use).collect()
     }
 
+    /// The rows that a fit gets where classes count alike: all of them where `probe.balance` weighs classes, as fits do, or
+    /// those of [`Task::subsampled`].
+    pub fn balanced(&self, from: &Labelled, name: &str) -> Labelled {
+        match self.options.balance {
+            Balance::Subsample => self.subsampled(from, name),
+            Balance::Weights => from.clone(),
+        }
+    }
+
     /// As many positives as negatives, drawn from the stream `name`: the larger side is subsampled, and negatives keep
     /// the positives' shares of every source as far as there are enough of them.
-    pub fn balanced(&self, from: &Labelled, name: &str) -> Labelled {
+    pub fn subsampled(&self, from: &Labelled, name: &str) -> Labelled {
         let mut rng = self.stream(name);
         let (mut positive, mut negative) = (from.positive.clone(), from.negative.clone());
         positive.shuffle(&mut rng);
@@ -170,6 +184,8 @@ pub struct Solution {
     pub counts: (usize, usize),
     /// Other numbers known of it, by metric name.
     pub facts: BTreeMap<String, f64>,
+    /// What a picture's score is of its positions'.
+    pub image_score: ImageScore,
 }
 
 impl Solution {
@@ -182,6 +198,7 @@ impl Solution {
             gradient_norm: f64::NAN,
             counts,
             facts: BTreeMap::new(),
+            image_score: ImageScore::Mean,
         }
     }
 

@@ -130,6 +130,18 @@ impl<T: Copy + Into<f64>> Weighted<T> {
         (loss, bias)
     }
 
+    /// The inner product of every sample with v.
+    pub fn scores(&self, v: &[f64]) -> Vec<f64> {
+        let mut scores = vec![0.0; self.len()];
+        dispatch(Dots { x: &self.x, v, scores: &mut scores });
+        scores
+    }
+
+    /// Adds every sample times its residual to `sums`, one a column.
+    pub fn combine(&self, residuals: &[f64], sums: &mut [f64]) {
+        dispatch(Combine { x: &self.x, residuals, sums });
+    }
+
     /// `x^T diag(w) x / 4`, with a last column of ones where there is an offset.
     pub fn curvature(&self, offset: bool) -> Vec<f64> {
         let columns = self.columns + usize::from(offset);

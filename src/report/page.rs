@@ -19,7 +19,7 @@ pub struct Page<'a> {
     pub study_text: String,
     /// Samples by concept and part.
     pub counts: Vec<ConceptCount>,
-    /// Probes that were asked for and not fitted.
+    /// What was asked for and could not be given.
     pub refusals: Vec<Refusal>,
     /// All measured numbers.
     pub rows: &'a [MetricRow],

@@ -46,12 +46,25 @@ impl Coverage {
     }
 
     /// The coverage `[height * width]` of a concept in a sample; zeros where it is known to be absent, `None` without
-    /// a mask.
-    pub fn get(&self, context: &Context, size: (usize, usize), sample: usize, concept: usize) -> Option<Vec<f32>> {
-        match context.dataset.samples()[sample].presence[concept] {
-            Presence::Present => self.grids.get(&size)?.get(&(sample, concept)).cloned(),
-            Presence::Absent => Some(vec![0.0; size.0 * size.1]),
-            Presence::Unknown => None,
+    /// a mask. For a grid of another size than the layers' the mask is read again: such grids may be too large to keep.
+    ///
+    /// # Errors
+    /// When a mask cannot be read.
+    pub fn get(
+        &self,
+        context: &Context,
+        size: (usize, usize),
+        sample: usize,
+        concept: usize,
+    ) -> Result<Option<Vec<f32>>> {
+        match (context.dataset.samples()[sample].presence[concept], self.grids.get(&size)) {
+            (Presence::Present, Some(kept)) => Ok(kept.get(&(sample, concept)).cloned()),
+            (Presence::Present, None) => {
+                let mask = context.dataset.mask(sample, concept)?;
+                Ok(mask.map(|mask| mask.grid_coverage(context.window(mask.width, mask.height), size)))
+            }
+            (Presence::Absent, _) => Ok(Some(vec![0.0; size.0 * size.1])),
+            (Presence::Unknown, _) => Ok(None),
         }
     }
 }

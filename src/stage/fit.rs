@@ -11,7 +11,7 @@ use crate::dataset::split::Part;
 use crate::error::{Error, Result};
 use crate::probe::cav::Fit;
 use crate::probe::kind::Earlier;
-use crate::probe::task::{Offset, Weights, on_activations};
+use crate::probe::task::{CoverageOf, Offset, Weights, on_activations};
 use crate::probe::{Cav, KINDS, Labelled, Solution, Space, Task, Unsolved, Variant, lbfgs, logistic, null};
 use crate::store::artifact::Artifact;
 use crate::store::digest::{Digest, DigestBuilder};
@@ -57,7 +57,7 @@ pub fn run(context: &Context) -> Result<()> {
 /// When a value has no JSON form.
 pub fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
     let activations = context.extraction().keys(&items::plain(context), layer)?;
-    let mut digest = DigestBuilder::new("probe v4");
+    let mut digest = DigestBuilder::new("probe v5");
     if let Some(path) = &context.study.probe.imported {
         digest = digest.field("imported", Digest::of_file(path)?.as_str());
     }
@@ -100,8 +100,9 @@ impl Rows {
         names.sort_unstable();
         names.dedup();
         let source = |s: &usize| names.binary_search(&all[*s].source.as_str()).unwrap_or(0);
-        let wants_masks = context.study.probe.kinds.iter().any(|k| k.starts_with("segmentation"));
-        let coverage = Coverage::of(context, if wants_masks { &samples } else { &[] })?;
+        let needs_masks =
+            KINDS.iter().any(|k| k.needs_masks() && context.study.probe.kinds.iter().any(|n| n == k.name()));
+        let coverage = Coverage::of(context, if needs_masks { &samples } else { &[] })?;
         let blocks = samples.iter().map(|s| context.split.block[*s]).collect();
         Ok(Self { sources: samples.iter().map(source).collect(), samples, fitted, blocks, coverage })
     }
@@ -126,7 +127,7 @@ impl Rows {
         (set, space): (&'a LayerSet, &'a Space),
         concept: usize,
         [fit, val]: &'a [Labelled; 2],
-        coverage: &'a (dyn Fn(usize) -> Result<Option<Vec<f32>>> + Sync),
+        coverage: &'a CoverageOf<'a>,
     ) -> Task<'a> {
         Task {
             concept: &context.concepts()[concept],
@@ -160,7 +161,8 @@ struct Draft {
 
 fn fit(context: &Context, rows: &Rows, layer: usize, variant: Variant) -> Result<Fitted> {
     let set = &context.extraction().open(&context.store, &items::plain(context), layer)?;
-    let space = Space::new(set, variant, &rows.samples, rows.fitted)?.prepared_for(&context.study.probe.lambda);
+    let options = &context.study.probe;
+    let space = Space::scaled(set, variant, &rows.samples, rows.fitted, options.scaling)?.prepared_for(&options.lambda);
     let solved = (0..context.concepts().len()).into_par_iter();
     let solved = solved.map(|concept| solve(context, rows, set, &space, concept)).collect::<Result<Vec<_>>>()?;
     let mut fitted = Fitted::default();
@@ -201,8 +203,7 @@ fn solve(
     let name = context.concepts()[concept].as_str();
     let labels = rows.labels(context, concept);
     let options = &context.study.probe;
-    let size = (set.shape[1], set.shape[2]);
-    let coverage = |row: usize| Ok(rows.coverage.get(context, size, rows.samples[row], concept));
+    let coverage = |row: usize, size| rows.coverage.get(context, size, rows.samples[row], concept);
     let task = rows.task(context, (set, space), concept, &labels, &coverage);
     let (mut drafts, mut refused) = (Vec::new(), Vec::new());
     let mut refuse = |probe: &str, reason: String| {
@@ -273,7 +274,7 @@ fn materialise(context: &Context, rows: &Rows, set: &LayerSet, space: &Space, dr
     for drafts in drafts.chunks(at_once) {
         let solutions: Vec<&Solution> = drafts.iter().map(|draft| &draft.solution).collect();
         let made = on_activations(space, set, &solutions)?;
-        cavs.extend(drafts.iter().zip(made).map(|(draft, made)| unit(context, set, space.variant, draft, &made)));
+        cavs.extend(drafts.iter().zip(made).map(|(draft, made)| unit(context, set, space, draft, &made)));
     }
     let val: Vec<usize> = rows.samples[rows.fitted..].to_vec();
     let scores = crate::probe::scores(set, &val, set, &cavs.iter().collect::<Vec<_>>())?;
@@ -281,7 +282,7 @@ fn materialise(context: &Context, rows: &Rows, set: &LayerSet, space: &Space, dr
         let labelled = rows.labelled(context, draft.concept, rows.fitted..rows.samples.len());
         let pick = |rows_of: &[usize]| rows_of.iter().map(|r| scores[[r - rows.fitted, k]]).collect::<Vec<f64>>();
         let (mut positive, mut negative) = (pick(&labelled.positive), pick(&labelled.negative));
-        if draft.solution.offset == Offset::Calibrated {
+        if calibrates(space, &draft.solution) {
             cav.bias = logistic::calibrate(&positive, &negative);
             positive.iter_mut().chain(&mut negative).for_each(|s| *s += cav.bias);
         }
@@ -290,13 +291,12 @@ fn materialise(context: &Context, rows: &Rows, set: &LayerSet, space: &Space, dr
     Ok(cavs)
 }
 
-fn unit(
-    context: &Context,
-    set: &LayerSet,
-    variant: Variant,
-    draft: &Draft,
-    (weights, offset): &(Vec<f64>, f64),
-) -> Cav {
+/// Whether the offset comes from the validation split: the kind has none, or it is one of samples scaled one by one.
+fn calibrates(space: &Space, solution: &Solution) -> bool {
+    solution.offset == Offset::Calibrated || space.moves_offsets() && solution.coordinates().is_some()
+}
+
+fn unit(context: &Context, set: &LayerSet, space: &Space, draft: &Draft, (weights, offset): &(Vec<f64>, f64)) -> Cav {
     let solution = &draft.solution;
     let kernel = match &solution.weights {
         Weights::Kernel(kernel) => Some(kernel.clone()),
@@ -304,17 +304,18 @@ fn unit(
     };
     let norm = if kernel.is_some() { 1.0 } else { lbfgs::norm(weights) };
     let native = match solution.offset {
-        Offset::Native(bias) => (bias + offset) / norm,
-        Offset::Calibrated => 0.0,
+        Offset::Native(bias) if !calibrates(space, solution) => (bias + offset) / norm,
+        Offset::Native(_) | Offset::Calibrated => 0.0,
     };
     Cav {
         concept: context.concepts()[draft.concept].clone(),
         layer: set.layer.clone(),
         probe: draft.name.clone(),
-        variant,
+        variant: space.variant,
         shape: set.shape,
         direction: weights.iter().map(|w| (w / norm) as f32).collect(),
         kernel,
+        image_score: solution.image_score,
         norm,
         bias: native,
         threshold: 0.0,

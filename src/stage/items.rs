@@ -25,7 +25,8 @@ pub fn views(context: &Context) -> Vec<Item> {
     if context.graph.is_none() || !context.study.score.wants("robustness") {
         return Vec::new();
     }
-    let views = &context.study.score.views;
+    let views = context.study.score.all_views();
+    let views = views.as_slice();
     let all = context.part(Part::Test).into_iter();
     all.flat_map(|sample| views.iter().map(move |view| Item { sample, change: Change::View(*view) })).collect()
 }

@@ -1,5 +1,7 @@
 //! The third stage: attribution maps of every test and validation sample under every linear probe of its concepts.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -9,14 +11,17 @@ use crate::activation::LayerSet;
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::{Error, Result};
-use crate::localise::{Baseline, Cell, linear};
+use crate::localise::{Baseline, Cell, Centres, Edge, Emblem, Enlarging, Upsampling, emblem, linear};
 use crate::probe::{Cav, Variant};
+use crate::stage::fitted::Refused;
 use crate::store::artifact::Artifact;
 use crate::store::digest::{Digest, DigestBuilder};
 
 const KIND: &str = "map";
 /// One file a part of the split: the test split's maps are measured, those of the validation split set thresholds.
 const FILES: [(Part, &str); 2] = [(Part::Test, "maps.safetensors"), (Part::Val, "validation.safetensors")];
+/// The range of every direction's maps, by name; only where cells are emblems.
+const EMBLEMS: &str = "emblems.json";
 
 /// Computes what the store lacks.
 ///
@@ -31,22 +36,30 @@ pub fn run(context: &Context) -> Result<()> {
         if missing {
             let (_, fitted) = fit::get(context, layer, variant)?;
             let set = context.extraction().open(&context.store, &items::plain(context), layer)?;
-            let linear: Vec<&Cav> = fitted.cavs.iter().filter(|cav| cav.is_linear()).collect();
+            let linear: Vec<&Cav> = fitted.cavs.iter().filter(|cav| cav.has_map()).collect();
             if linear.len() < fitted.cavs.len() {
                 let (count, name) = (fitted.cavs.len() - linear.len(), &context.layers[layer].name);
                 tracing::info!(
                     "{count} probes of `{name}` in `{variant}` have no maps: their scores are no sums over positions"
                 );
             }
-            let baseline = baseline(context, &set)?;
-            let compute = |(part, file)| Ok((file, compute(context, &set, &linear, baseline.as_deref(), part)?));
+            let mut form = Form::of_shares(context, layer, &set)?;
+            form.emblems = emblems(context, &set, &linear, &form)?;
+            let compute = |(part, file)| Ok((file, compute(context, &set, &linear, &form, part)?));
             let files = FILES.into_iter().map(compute).collect::<Result<Vec<_>>>()?;
             let parameters = serde_json::json!({
                 "layer": context.layers[layer].name, "variant": variant, "localise": context.study.localise,
             });
             context.store.get_or_make(KIND, &key, parameters, |draft| {
+                form.emblems.iter().try_for_each(|emblems| draft.write_json(EMBLEMS, emblems))?;
                 files.iter().try_for_each(|(file, bytes)| draft.write(file, bytes))
             })?;
+        }
+        let zero = refused(context, layer, variant)?;
+        if !zero.is_empty() {
+            let names: Vec<String> = zero.iter().map(|r| format!("{} of {}", r.probe, r.concept)).collect();
+            let (layer, names) = (&context.layers[layer].name, names.join(", "));
+            tracing::warn!("emblems do not separate at `{layer}` in `{variant}`: maps are zero of {names}");
         }
         progress.advance(1, missing);
     }
@@ -59,11 +72,16 @@ pub fn run(context: &Context) -> Result<()> {
 /// # Errors
 /// When a value has no JSON form.
 pub fn key(context: &Context, layer: usize, variant: Variant) -> Result<Digest> {
-    Ok(DigestBuilder::new("map v3")
+    let options = &context.study.localise;
+    let key = DigestBuilder::new("map v3")
         .field("probe", fit::key(context, layer, variant)?.as_str())
-        .json("baseline", &context.study.localise.baseline)?
-        .json("cell", &context.study.localise.cell)?
-        .finish())
+        .json("baseline", &options.baseline)?
+        .json("cell", &options.cell)?;
+    Ok(match options.edge {
+        Edge::Keep => key.finish(),
+        // Of the network's windows, which the activations do not tell.
+        Edge::Reweight => key.json("edge", &shares(context, layer)?)?.finish(),
+    })
 }
 
 /// Test samples with a known label of a concept: those its maps are measured on, in order.
@@ -86,57 +104,168 @@ fn name(cav: &Cav) -> String {
     format!("{}/{}", cav.concept, cav.probe)
 }
 
-/// What maps are measured from: the mean map of the fit split, or `None` for zero.
-///
-/// # Errors
-/// When activations are missing or damaged.
-pub fn baseline(context: &Context, set: &LayerSet) -> Result<Option<Vec<f32>>> {
-    match context.study.localise.baseline {
-        Baseline::None => Ok(None),
-        Baseline::Mean => mean(set, &context.part(Part::Fit)).map(Some),
+/// How the activations of one layer become maps: the same way for plain pictures and for views of them.
+pub struct Form {
+    cell: Cell,
+    /// What maps are measured from: the mean map of the fit split, or `None` for zero.
+    baseline: Option<Vec<f32>>,
+    /// What every cell is multiplied by, or `None` for one.
+    shares: Option<Vec<f32>>,
+    /// The range of every direction's maps, by name; `None` where cells are no emblems.
+    emblems: Option<BTreeMap<String, Emblem>>,
+}
+
+impl Form {
+    /// As the study asks for it.
+    ///
+    /// # Errors
+    /// When activations or the unit's maps are missing or damaged.
+    pub fn of(context: &Context, layer: usize, variant: Variant, set: &LayerSet) -> Result<Self> {
+        let emblems = read_emblems(context, layer, variant)?;
+        Ok(Self { emblems, ..Self::of_shares(context, layer, set)? })
+    }
+
+    /// Before maps have been cut to the range of emblems.
+    fn of_shares(context: &Context, layer: usize, set: &LayerSet) -> Result<Self> {
+        let options = &context.study.localise;
+        let baseline = match options.baseline {
+            Baseline::None => None,
+            Baseline::Mean => Some(mean(set, &context.part(Part::Fit))?),
+        };
+        let shares = match options.edge {
+            Edge::Keep => None,
+            Edge::Reweight => Some(shares(context, layer)?),
+        };
+        Ok(Self { cell: options.cell, baseline, shares, emblems: None })
+    }
+
+    /// Maps of one sample of `set` under probes.
+    ///
+    /// # Errors
+    /// When its activation is missing or damaged.
+    pub fn maps(&self, set: &LayerSet, sample: usize, cavs: &[&Cav]) -> Result<Vec<Vec<f32>>> {
+        let mut z = set.map(sample)?;
+        if let Some(mean) = &self.baseline {
+            z.iter_mut().zip(mean).for_each(|(z, m)| *z -= m);
+        }
+        let mut maps = linear::maps(cavs, &z, self.cell);
+        for (map, cav) in maps.iter_mut().zip(cavs) {
+            if let Some(shares) = &self.shares {
+                map.iter_mut().zip(shares).for_each(|(m, share)| *m *= share);
+            }
+            if let Some(emblem) = self.emblems.as_ref().and_then(|emblems| emblems.get(&name(cav))) {
+                emblem.apply(map);
+            }
+        }
+        Ok(maps)
+    }
+
+    /// What `of` says of the maps of a part's samples: for each direction its samples with a known label, in order.
+    fn of_part<T: Send>(
+        &self,
+        context: &Context,
+        set: &LayerSet,
+        cavs: &[&Cav],
+        part: Part,
+        of: impl Fn(usize, Vec<f32>) -> T + Sync,
+    ) -> Result<Vec<Vec<T>>> {
+        let known: Vec<Vec<usize>> = (0..context.concepts().len()).map(|c| known(context, c, part)).collect();
+        let concepts: Vec<usize> = cavs.iter().map(|cav| concept(context, cav)).collect();
+        let maps = context.part(part).into_par_iter().map(|sample| {
+            let wanted: Vec<usize> =
+                (0..cavs.len()).filter(|k| known[concepts[*k]].binary_search(&sample).is_ok()).collect();
+            if wanted.is_empty() {
+                return Ok(Vec::new());
+            }
+            let chosen: Vec<&Cav> = wanted.iter().map(|k| cavs[*k]).collect();
+            let maps = self.maps(set, sample, &chosen)?;
+            Ok(wanted.into_iter().zip(maps).map(|(k, map)| (k, of(sample, map))).collect::<Vec<_>>())
+        });
+        let mut out: Vec<Vec<T>> = cavs.iter().map(|_| Vec::new()).collect();
+        for (k, value) in maps.collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+            out[k].push(value);
+        }
+        Ok(out)
     }
 }
 
-/// Maps of one sample under probes, from the baseline.
+/// The number of a direction's concept.
+fn concept(context: &Context, cav: &Cav) -> usize {
+    context.concepts().iter().position(|c| *c == cav.concept).unwrap_or(0)
+}
+
+/// How the maps of a layer become as large as masks.
 ///
 /// # Errors
-/// When its activation is missing or damaged.
-pub fn maps(
-    set: &LayerSet,
-    sample: usize,
-    cavs: &[&Cav],
-    baseline: Option<&[f32]>,
-    cell: Cell,
-) -> Result<Vec<Vec<f32>>> {
-    let mut z = set.map(sample)?;
-    if let Some(mean) = baseline {
-        z.iter_mut().zip(mean).for_each(|(z, m)| *z -= m);
+/// When that asks for a network and activations are imported.
+pub fn enlarging(context: &Context, layer: usize) -> Result<Enlarging> {
+    let mode = context.study.localise.upsample;
+    if mode != Upsampling::Receptive {
+        return Ok(Enlarging::new(mode, None));
     }
-    Ok(linear::maps(cavs, &z, cell))
+    let Some(graph) = &context.graph else {
+        let hint = "choose \"bilinear\": imported activations do not say what a cell sees";
+        return Err(Error::key("localise.upsample", "`receptive` needs a network", hint));
+    };
+    let centres = graph.receptive_centres(context.layers[layer].node);
+    Ok(Enlarging::new(mode, centres.map(|axes| axes.map(|(first, step)| Centres { first, step }))))
+}
+
+/// The share of every cell's receptive field that lies in the picture.
+fn shares(context: &Context, layer: usize) -> Result<Vec<f32>> {
+    let Some(graph) = &context.graph else {
+        let hint = "leave it out: imported activations do not say what a cell sees";
+        return Err(Error::key("localise.edge", "`reweight` needs a network", hint));
+    };
+    Ok(graph.receptive_shares(context.layers[layer].node))
+}
+
+/// The range of every direction's maps, from the fit split; `None` where cells are no emblems.
+fn emblems(context: &Context, set: &LayerSet, cavs: &[&Cav], form: &Form) -> Result<Option<BTreeMap<String, Emblem>>> {
+    if form.cell != Cell::Emblem {
+        return Ok(None);
+    }
+    let found = form.of_part(context, set, cavs, Part::Fit, |sample, map| (sample, emblem(&map)))?;
+    let range = |(cav, found): (&&Cav, Vec<(usize, f64)>)| {
+        let concept = concept(context, cav);
+        let present = |(s, _): &(usize, f64)| context.dataset.samples()[*s].presence[concept] == Presence::Present;
+        let (with, without): (Vec<_>, Vec<_>) = found.into_iter().partition(present);
+        let emblems = |list: Vec<(usize, f64)>| list.into_iter().map(|(_, emblem)| emblem).collect();
+        (name(cav), Emblem::new(emblems(with), emblems(without)))
+    };
+    Ok(Some(cavs.iter().zip(found).map(range).collect()))
+}
+
+fn read_emblems(context: &Context, layer: usize, variant: Variant) -> Result<Option<BTreeMap<String, Emblem>>> {
+    if context.study.localise.cell != Cell::Emblem {
+        return Ok(None);
+    }
+    context.store.get(KIND, &key(context, layer, variant)?, "localise")?.read_json(EMBLEMS).map(Some)
+}
+
+/// Directions whose maps are zero everywhere, and why: their emblems do not tell pictures with the concept from others.
+///
+/// # Errors
+/// When the unit's maps are missing or damaged.
+pub fn refused(context: &Context, layer: usize, variant: Variant) -> Result<Vec<Refused>> {
+    let emblems = read_emblems(context, layer, variant)?.unwrap_or_default();
+    let zero = emblems.into_iter().filter(|(_, emblem)| !emblem.separates());
+    let refusal = |(name, Emblem { low, high }): (String, Emblem)| {
+        let (concept, probe) = name.rsplit_once('/').unwrap_or((&name, ""));
+        let reason = format!(
+            "its maps are zero: the median emblem of pictures with the concept, {high:.4}, is not above that of pictures \
+             without, {low:.4}"
+        );
+        Refused { concept: concept.to_owned(), probe: probe.to_owned(), reason }
+    };
+    Ok(zero.map(refusal).collect())
 }
 
 /// One tensor `[sample, height, width]` a direction.
-fn compute(context: &Context, set: &LayerSet, cavs: &[&Cav], baseline: Option<&[f32]>, part: Part) -> Result<Vec<u8>> {
-    let known: Vec<Vec<usize>> = (0..context.concepts().len()).map(|c| known(context, c, part)).collect();
-    let concept_of = |cav: &&Cav| context.concepts().iter().position(|c| *c == cav.concept).unwrap_or(0);
-    let concepts: Vec<usize> = cavs.iter().map(concept_of).collect();
+fn compute(context: &Context, set: &LayerSet, cavs: &[&Cav], form: &Form, part: Part) -> Result<Vec<u8>> {
     let size = set.positions();
-    let maps = context.part(part).into_par_iter().map(|sample| {
-        let wanted: Vec<usize> =
-            (0..cavs.len()).filter(|k| known[concepts[*k]].binary_search(&sample).is_ok()).collect();
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let chosen: Vec<&Cav> = wanted.iter().map(|k| cavs[*k]).collect();
-        Ok(wanted
-            .into_iter()
-            .zip(maps(set, sample, &chosen, baseline, context.study.localise.cell)?)
-            .collect::<Vec<_>>())
-    });
-    let mut bytes: Vec<Vec<u8>> = cavs.iter().map(|_| Vec::new()).collect();
-    for (k, map) in maps.collect::<Result<Vec<_>>>()?.into_iter().flatten() {
-        bytes[k].extend(map.iter().flat_map(|v| v.to_le_bytes()));
-    }
+    let bytes = form.of_part(context, set, cavs, part, |_, map| map.iter().flat_map(|v| v.to_le_bytes()).collect())?;
+    let bytes: Vec<Vec<u8>> = bytes.into_iter().map(|maps: Vec<Vec<u8>>| maps.concat()).collect();
     let failure = |e: safetensors::SafeTensorError| Error::Failure(format!("cannot write maps: {e}"));
     let views = cavs.iter().zip(&bytes).map(|(cav, bytes)| {
         let shape = vec![bytes.len() / (4 * size), set.shape[1], set.shape[2]];

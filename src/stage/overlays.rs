@@ -7,7 +7,7 @@ use super::fitted::Fitted;
 use super::localise::{self, Maps};
 use crate::dataset::Presence;
 use crate::error::Result;
-use crate::localise::upsample;
+use crate::localise::Enlarging;
 use crate::maximise::png;
 use crate::metric::bootstrap::quantile;
 use crate::probe::{Cav, Variant, scores};
@@ -29,11 +29,12 @@ pub fn draw(context: &Context, fitted: &[(usize, Variant, Fitted)]) -> Result<Ve
     let deepest = context.layers.len().saturating_sub(1);
     for (layer, variant, fitted) in fitted.iter().filter(|(layer, ..)| *layer == deepest) {
         let maps = Maps::open(context, *layer, *variant)?;
+        let enlarging = localise::enlarging(context, *layer)?;
         let set = context.extraction().open(&context.store, &super::items::plain(context), *layer)?;
         for number in 0..context.concepts().len() {
             let name = &context.concepts()[number];
             let cavs: Vec<&Cav> =
-                fitted.cavs.iter().filter(|c| c.concept == *name && c.probe != "permuted" && c.is_linear()).collect();
+                fitted.cavs.iter().filter(|c| c.concept == *name && c.probe != "permuted" && c.has_map()).collect();
             let samples = localise::samples(context, number);
             if cavs.is_empty() || samples.is_empty() {
                 continue;
@@ -47,7 +48,8 @@ pub fn draw(context: &Context, fitted: &[(usize, Variant, Fitted)]) -> Result<Ve
                 let range = range(&of_cav);
                 for (outcome, at) in &chosen {
                     let map = &of_cav[*at];
-                    out.push(overlay(context, number, cav, (outcome, samples[*at], scores[[*at, k]]), map, range)?);
+                    let shown = (*outcome, samples[*at], scores[[*at, k]]);
+                    out.push(overlay(context, number, cav, shown, map, (range, &enlarging))?);
                 }
             }
         }
@@ -107,7 +109,7 @@ fn overlay(
     cav: &Cav,
     (outcome, sample, score): (&str, usize, f64),
     map: &[f32],
-    range: f32,
+    (range, enlarging): (f32, &Enlarging),
 ) -> Result<Overlay> {
     let name = &context.dataset.samples()[sample].name;
     let file = format!(
@@ -127,7 +129,7 @@ fn overlay(
         sample: name.clone(),
         score,
         file: file.replace(['@', ','], "-"),
-        png: picture(context, concept, sample, map, (cav.shape[1], cav.shape[2]), range)?,
+        png: picture(context, concept, sample, map, (cav.shape[1], cav.shape[2]), (range, enlarging))?,
     })
 }
 
@@ -141,7 +143,7 @@ pub(super) fn picture(
     sample: usize,
     map: &[f32],
     from: (usize, usize),
-    range: f32,
+    (range, enlarging): (f32, &Enlarging),
 ) -> Result<Vec<u8>> {
     let image = context.dataset.image(sample)?;
     let (left, top, width, height) = context.window(image.width() as usize, image.height() as usize);
@@ -150,6 +152,6 @@ pub(super) fn picture(
     let mask = if present { context.dataset.mask(sample, concept)? } else { None };
     let mask = mask.map(|m| m.window(left, top, width, height));
     let size = (crop.height() as usize, crop.width() as usize);
-    let map = upsample(map, from, size, context.study.localise.upsample);
+    let map = enlarging.apply(map, from, size);
     png(&report::overlay(&crop, &map, range, mask.as_ref())?)
 }

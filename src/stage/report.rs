@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::maximise::Role;
 use super::statistics::statistics;
-use super::{Context, Layer, Progress, fit, fitted, maximise, overlays, score, sensitivity, training};
+use super::{Context, Layer, Progress, fit, fitted, localise, maximise, overlays, score, sensitivity, training};
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::Result;
 use crate::metric::direction::{cosine, spatial_norms};
 use crate::model::recipe::SourceFile;
 use crate::model::train::Curve;
-use crate::probe::{Cav, Variant};
+use crate::probe::{Cav, ImageScore, Variant};
 use crate::report::{
     self, Comparison, ConceptCount, Correlation, CosineMatrix, MetricRow, NormMap, Page, Refusal, RenderingFigure,
     SampleRow, Trace,
@@ -155,7 +155,7 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
         facts: facts(context, curve.as_ref()),
         study_text: toml::to_string_pretty(&context.study).unwrap_or_default(),
         counts: counts(context),
-        refusals: refusals(context, gathered),
+        refusals: refusals(context, gathered)?,
         rows: &gathered.metrics,
         comparisons: gathered.comparisons.clone(),
         correlations: gathered.correlations.clone(),
@@ -205,17 +205,20 @@ fn facts(context: &Context, curve: Option<&Curve>) -> Vec<(String, String)> {
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn refusals(context: &Context, gathered: &Gathered) -> Vec<Refusal> {
-    let all = gathered.fitted.iter().flat_map(|(layer, variant, fitted)| {
-        fitted.refused.iter().map(|r| Refusal {
+fn refusals(context: &Context, gathered: &Gathered) -> Result<Vec<Refusal>> {
+    let mut all = Vec::new();
+    for (layer, variant, fitted) in &gathered.fitted {
+        let of_maps = localise::refused(context, *layer, *variant)?;
+        all.extend(fitted.refused.iter().cloned().chain(of_maps).map(|r| Refusal {
             layer: context.layers[*layer].name.clone(),
             variant: variant.name(),
-            concept: r.concept.clone(),
-            probe: r.probe.clone(),
-            reason: r.reason.clone(),
-        })
-    });
-    all.chain(gathered.asked.refusals.iter().cloned()).collect()
+            concept: r.concept,
+            probe: r.probe,
+            reason: r.reason,
+        }));
+    }
+    all.extend(gathered.asked.refusals.iter().cloned());
+    Ok(all)
 }
 
 fn label(r: &maximise::Rendered) -> String {
@@ -243,6 +246,15 @@ fn percentile(gathered: &Gathered, r: &maximise::Rendered) -> Option<f64> {
     let real = gathered.samples.iter().filter(|s| {
         s.present && s.layer == r.layer && s.concept == r.concept && s.probe == r.probe && s.variant == r.form()
     });
+    // A picture's score is the mean over positions: there is none to hold against scores that are not.
+    let other = |cav: &&Cav| cav.probe == r.probe && cav.concept == r.concept && cav.image_score != ImageScore::Mean;
+    if gathered
+        .fitted
+        .iter()
+        .any(|(_, variant, fitted)| Some(*variant) == r.variant && fitted.cavs.iter().any(|c| other(&c)))
+    {
+        return None;
+    }
     let scores: Vec<f64> = real.map(|s| s.score).collect();
     let below = scores.iter().filter(|s| **s < r.score + r.bias).count();
     (!scores.is_empty() && r.score.is_finite()).then(|| 100.0 * below as f64 / scores.len() as f64)

@@ -38,6 +38,11 @@ pub(super) fn measure(unit: &Unit, concept: &Concept, k: usize, rows: &mut Rows<
         let null = fact("selection_null_cos").unwrap_or(f64::NAN);
         rows.push_fact("cos_classifier", cosine, null, "selection null", found as usize);
     }
+    for name in ["unit_iou", "loce_spread"] {
+        if let Some(value) = fact(name) {
+            rows.push_fact(name, value, f64::NAN, "", cav.fit.positives + cav.fit.negatives);
+        }
+    }
     if cav.probe == "fp" {
         excess(unit, concept, &scores, rows);
     }

@@ -14,7 +14,7 @@ pub(super) struct Backbone {
 
 impl Backbone {
     pub(super) fn of(context: &Context) -> Result<Self> {
-        let views = context.study.score.views.len();
+        let views = context.study.score.all_views().len();
         let items = items::views(context);
         let Some(head) = context.head.filter(|_| !items.is_empty()) else {
             return Ok(Self { same: Vec::new(), views });

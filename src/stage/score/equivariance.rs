@@ -11,7 +11,7 @@ use crate::dataset::{Motion, Preprocess, Presence, View};
 use crate::error::Result;
 use crate::metric::correlation::spearman;
 use crate::probe::Cav;
-use crate::stage::localise::{self, maps};
+use crate::stage::localise::{self, Form};
 use crate::stage::{Context, items};
 
 /// Rank correlations of the maps of views with the moved maps of the pictures, and with those of other pictures.
@@ -37,7 +37,7 @@ struct Setting<'a> {
     unit: &'a Unit,
     views: &'a LayerSet,
     preprocess: &'a Preprocess,
-    baseline: Option<Vec<f32>>,
+    form: Form,
     /// For each probe, the clean maps of the test samples with its concept, by their place in the split.
     clean: Vec<Vec<(usize, Vec<f32>)>>,
 }
@@ -55,8 +55,8 @@ impl Equivariance {
         }
         let plain = context.extraction().open(&context.store, &items::plain(context), unit.layer)?;
         let clean = unit.fitted.cavs.iter().map(|cav| clean(context, unit, cav)).collect::<Result<Vec<_>>>()?;
-        let baseline = localise::baseline(context, &plain)?;
-        let setting = Setting { context, unit, views, preprocess, baseline, clean };
+        let form = Form::of(context, unit.layer, unit.variant, &plain)?;
+        let setting = Setting { context, unit, views, preprocess, form, clean };
         let all = (0..unit.test.len()).into_par_iter().map(|t| setting.sample(t)).collect::<Result<Vec<_>>>()?;
         let mut found: BTreeMap<_, Vec<Agreement>> = BTreeMap::new();
         for (key, value) in all.into_iter().flatten() {
@@ -81,7 +81,7 @@ impl Equivariance {
 
 /// A probe's maps of the test samples with its concept; none of a probe without maps.
 fn clean(context: &Context, unit: &Unit, cav: &Cav) -> Result<Vec<(usize, Vec<f32>)>> {
-    if !cav.is_linear() {
+    if !cav.has_map() {
         return Ok(Vec::new());
     }
     let Some(concept) = context.concepts().iter().position(|c| *c == cav.concept) else { return Ok(Vec::new()) };
@@ -94,7 +94,7 @@ fn clean(context: &Context, unit: &Unit, cav: &Cav) -> Result<Vec<(usize, Vec<f3
 impl Setting<'_> {
     /// Every probe whose concept is in test sample `t`, under every geometric view.
     fn sample(&self, t: usize) -> Result<Vec<((usize, usize), Agreement)>> {
-        let views = &self.context.study.score.views;
+        let views = &self.context.study.score.all_views();
         // Probes, and where the sample is among those with the probe's concept.
         let place = |k: usize| Some((k, self.clean[k].binary_search_by_key(&t, |(t, _)| *t).ok()?));
         let chosen: Vec<(usize, usize)> = (0..self.clean.len()).filter_map(place).collect();
@@ -111,13 +111,7 @@ impl Setting<'_> {
         let id = self.context.dataset.samples()[self.unit.test[t]].id.as_str();
         for (v, view) in views.iter().enumerate() {
             let Some(motion) = view.motion(self.preprocess.size, self.context.seed, id, &masks) else { continue };
-            let seen = maps(
-                self.views,
-                t * views.len() + v,
-                &cavs,
-                self.baseline.as_deref(),
-                self.context.study.localise.cell,
-            )?;
+            let seen = self.form.maps(self.views, t * views.len() + v, &cavs)?;
             for ((k, at), seen) in chosen.iter().zip(seen) {
                 let of_concept = &self.clean[*k];
                 let other = (at + 1) % of_concept.len();

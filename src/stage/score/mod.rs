@@ -127,7 +127,7 @@ fn score(context: &Context, shared: &Shared, layer: usize, variant: Variant) -> 
             if options.wants("hard") {
                 hard::measure(&hard, &unit, &concept, k, &mut rows);
             }
-            if options.wants("segmentation") && cav.is_linear() {
+            if options.wants("segmentation") && cav.has_map() {
                 segmentation::measure(context, &truth, &unit, &concept, k, &mut rows)?;
             }
             if options.wants("robustness") {

@@ -17,14 +17,15 @@ struct Group {
     members: Vec<usize>,
 }
 
-/// All views, the geometric and the photometric ones, and each by itself.
+/// All views, the geometric and the photometric ones, and each by itself in all its draws.
 fn groups(views: &[View]) -> Vec<Group> {
     let of = |name: &str, wanted: &dyn Fn(&View) -> bool| Group {
         name: name.to_owned(),
         members: (0..views.len()).filter(|v| wanted(&views[*v])).collect(),
     };
     let together = [of("", &|_| true), of("geometric", &View::is_geometric), of("photometric", &|v| !v.is_geometric())];
-    let single = views.iter().enumerate().map(|(v, view)| Group { name: view.to_string(), members: vec![v] });
+    let firsts = views.iter().filter(|view| view.draw == 1);
+    let single = firsts.map(|first| of(&first.to_string(), &|v| View { draw: 1, ..*v } == *first));
     together.into_iter().chain(single).filter(|g| !g.members.is_empty()).collect()
 }
 
@@ -38,7 +39,7 @@ pub(super) fn measure(
     k: usize,
     rows: &mut Rows<'_>,
 ) {
-    let views = &context.study.score.views;
+    let views = &context.study.score.all_views();
     if unit.views.nrows() == 0 {
         return;
     }

@@ -10,7 +10,7 @@ use crate::dataset::split::Part;
 use crate::dataset::{Mask, Presence};
 use crate::error::Result;
 use crate::localise::linear::{outer_ring_expected, outer_ring_share};
-use crate::localise::{LocaliseOptions, ceiling, drop_rings, drop_rings_window, upsample};
+use crate::localise::{Enlarging, LocaliseOptions, drop_rings, drop_rings_window};
 use crate::metric::bootstrap::{ratio, weighted_mean};
 use crate::metric::overlap::{Levels, Overlap, chance, map_quantile, set_iou, threshold};
 use crate::metric::segmentation::{Scores, Target, energy_density, false_localisation};
@@ -54,6 +54,8 @@ pub(super) struct Truth {
     validation: Vec<(usize, Option<Mask>)>,
     /// What pictures without a mask are enlarged to: the size of the first one with a mask.
     size: (usize, usize),
+    /// From maps without the rings that are dropped.
+    enlarging: Enlarging,
 }
 
 /// One mask and what its grid can reach.
@@ -79,10 +81,11 @@ impl Truth {
             Some(mask.window(left, top, width, height))
         };
         let inner = drop_rings(&vec![0.0; grid.0 * grid.1], grid, options.drop_ring).1;
+        let enlarging = unit.enlarging.without_rings(grid, options.drop_ring);
         let found = concept.known.par_iter().enumerate().filter_map(|(at, test)| {
             let mask = cut(unit.test[*test])?;
             let target = Target::new(&mask, context.study.score.tolerance(mask.width))?;
-            Some((at, (mask.height, mask.width), target, ceiling(&mask, inner, options.upsample)))
+            Some((at, (mask.height, mask.width), target, enlarging.ceiling(&mask, inner)))
         });
         let found: Vec<_> = found.collect();
         let levels = Levels::of([COVERAGES.as_slice()].into_iter());
@@ -105,6 +108,7 @@ impl Truth {
             without: (0..concept.known.len()).filter(|at| !concept.present[*at]).collect(),
             validation: validation.collect(),
             size: targets.first().map_or((0, 0), |t| t.size),
+            enlarging,
             targets,
         }
     }
@@ -197,6 +201,8 @@ fn all_pictures(
 /// their masks best.
 struct Cut<'a> {
     options: &'a LocaliseOptions,
+    /// Of maps without the rings that are dropped.
+    enlarging: Enlarging,
     grid: (usize, usize),
     /// The size of pictures without a mask.
     size: (usize, usize),
@@ -206,7 +212,8 @@ struct Cut<'a> {
 impl<'a> Cut<'a> {
     fn new(context: &'a Context, cav: &Cav, test: &[Vec<f32>], validation: &[Vec<f32>], truth: &Truth) -> Self {
         let grid = (cav.shape[1], cav.shape[2]);
-        let mut cut = Self { options: &context.study.localise, grid, size: truth.size, thresholds: [f32::NAN; 2] };
+        let (options, enlarging) = (&context.study.localise, truth.enlarging);
+        let mut cut = Self { options, enlarging, grid, size: truth.size, thresholds: [f32::NAN; 2] };
         if truth.targets.is_empty() {
             return cut;
         }
@@ -236,7 +243,7 @@ impl<'a> Cut<'a> {
             share = (4.0 * share).min(1.0);
             let floor = map_quantile(inner.iter().map(Vec::as_slice), 1.0 - share);
             let pixels = |((at, size), inner): (&(usize, (usize, usize)), &Vec<f32>)| {
-                if inner.iter().all(|v| *v <= floor) {
+                if self.stays_within() && inner.iter().all(|v| *v <= floor) {
                     return Vec::new();
                 }
                 let area = 1.0 / (size.0 * size.1) as f64;
@@ -257,17 +264,22 @@ impl<'a> Cut<'a> {
 
     fn enlarged(&self, map: &[f32], size: (usize, usize)) -> Vec<f32> {
         let (map, inner) = self.inner(map);
-        upsample(&map, inner, size, self.options.upsample)
+        self.enlarging.apply(&map, inner, size)
     }
 
     fn overlaps(&self, map: &[f32], mask: Option<&[bool]>) -> [Overlap; 2] {
         self.thresholds.map(|threshold| Overlap::new(map, mask, threshold))
     }
 
-    /// Of a picture without the concept. Enlarging makes no value higher, so a map that is nowhere above is not enlarged.
+    /// Whether enlarging makes no value higher: then a map that is nowhere above a threshold need not be enlarged.
+    fn stays_within(&self) -> bool {
+        self.enlarging.stays_within()
+    }
+
+    /// Of a picture without the concept.
     fn without(&self, map: &[f32]) -> [Overlap; 2] {
         let above = |threshold: &f32| map.iter().any(|v| v > threshold);
-        if self.thresholds.iter().any(above) {
+        if !self.stays_within() || self.thresholds.iter().any(above) {
             self.overlaps(&self.enlarged(map, self.size), None)
         } else {
             [Overlap::default(); 2]

@@ -8,11 +8,12 @@ use crate::activation::LayerSet;
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::Result;
+use crate::localise::Enlarging;
 use crate::metric::{Bootstrap, Match};
 use crate::probe::{Cav, Variant, scores};
 use crate::stage::fitted::Fitted;
 use crate::stage::items::{self, EditRows};
-use crate::stage::localise::Maps;
+use crate::stage::localise::{self, Maps};
 use crate::stage::{Context, fit};
 
 /// Everything that probes of one layer and variant say of the test split.
@@ -27,6 +28,10 @@ pub(super) struct Unit {
     pub scores: Array2<f64>,
     /// Number of the layer in the study.
     pub layer: usize,
+    /// What its probes see of it.
+    pub variant: Variant,
+    /// How its maps become as large as masks.
+    pub enlarging: Enlarging,
     /// Scores of views `[test sample * views + view, probe]`.
     pub views: Array2<f64>,
     /// Activations of the views, in the same order.
@@ -62,7 +67,8 @@ impl Unit {
         let edit_set = open(&edits)?;
         let edits = of(&edit_set, &everything(&edit_set), &probes)?;
         let maps = Maps::open(context, layer, variant)?;
-        Ok(Self { layer, maps, test, scores: of_test, views, view_set, edits, edit_rows, edit_set, fitted })
+        let (scores, enlarging) = (of_test, localise::enlarging(context, layer)?);
+        Ok(Self { fitted, maps, test, scores, layer, variant, enlarging, views, view_set, edits, edit_rows, edit_set })
     }
 
     /// Columns of the concept's references in the scores, in the order of their draws.

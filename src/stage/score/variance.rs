@@ -32,7 +32,8 @@ impl<'a> Curve<'a> {
         let mut lambdas: Vec<f64> = cavs.iter().filter(|c| c.probe == "classifier").map(|c| c.fit.lambda).collect();
         lambdas.sort_by(f64::total_cmp);
         lambdas.dedup();
-        let space = Space::new(&set, variant, &samples, samples.len())?.prepared_for(&lambdas);
+        let space =
+            Space::scaled(&set, variant, &samples, samples.len(), context.study.probe.scaling)?.prepared_for(&lambdas);
         Ok(Some(Self { options, space }))
     }
 

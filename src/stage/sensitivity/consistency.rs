@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::localise::weights;
 use crate::metric::Bootstrap;
 use crate::metric::bootstrap::weighted_mean;
-use crate::metric::consistency::{ConsistencyOptions, inconsistency};
+use crate::metric::consistency::{ConsistencyOptions, best_step, inconsistency};
 use crate::probe::{Cav, Variant};
 use crate::stage::fitted::Refused;
 use crate::stage::score::Rows;
@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, options: &ConsistencyOptions) -> Result<()>
 }
 
 fn key(context: &Context, options: &ConsistencyOptions, pair: &Pair) -> Result<Digest> {
-    Ok(table_key(context, "consistency v1", pair.first)?
+    Ok(table_key(context, "consistency v2", pair.first)?
         .json("second", &context.layers[pair.second].node)?
         .field("probe", fit::key(context, pair.first, pair.variant)?.as_str())
         .field("second probe", fit::key(context, pair.second, pair.variant)?.as_str())
@@ -86,10 +86,10 @@ fn measure(context: &Context, options: &ConsistencyOptions, pair: &Pair) -> Resu
     let bootstrap = Bootstrap::new(&blocks, context.study.score.bootstrap, &mut rng);
     let [(_, firsts), (_, seconds)] = [fit::get(context, first, variant)?, fit::get(context, second, variant)?];
     let later = |concept: &str, probe: &str| seconds.cavs.iter().find(|c| c.concept == concept && c.probe == probe);
-    for cav in firsts.cavs.iter().filter(|cav| cav.is_linear()) {
+    for cav in firsts.cavs.iter().filter(|cav| cav.has_map()) {
         let Some(own) = later(&cav.concept, &cav.probe) else { continue };
         let compared = between.compare(cav, own, later(&cav.concept, "random"))?;
-        let [own, random, projected] =
+        let [own, random, projected, optimised] =
             compared.map(|values| (weighted_mean(&values, &vec![1.0; values.len()]), values));
         let name = &context.layers[second].name;
         let mut rows = Rows { context, cav, out: &mut found.metrics };
@@ -99,6 +99,7 @@ fn measure(context: &Context, options: &ConsistencyOptions, pair: &Pair) -> Resu
         };
         push(name, &own.1);
         push(&format!("{name} projected"), &projected.1);
+        push(&format!("{name} optimised"), &optimised.1);
     }
     Ok(found)
 }
@@ -129,21 +130,26 @@ impl<'a> Between<'a> {
     }
 
     /// For every picture, how far a step along `first` is at the second layer from one along `second`, along the random
-    /// direction there, and along the mean of what such steps become.
-    fn compare(&self, first: &Cav, second: &Cav, random: Option<&Cav>) -> Result<[Vec<f64>; 3]> {
+    /// direction there, and along the mean of what such steps become, all three at one length; and how far it is, in that
+    /// length, from the step of any length that is nearest to all.
+    fn compare(&self, first: &Cav, second: &Cav, random: Option<&Cav>) -> Result<[Vec<f64>; 4]> {
         let moved = self.held.moved(&scaled(&weights(first), self.lengths[0]), self.node)?;
         let width = self.before.len() / self.held.len().max(1);
+        let steps: Vec<f32> = moved.iter().zip(&self.before).map(|(moved, before)| moved - before).collect();
         let mut mean = vec![0f32; width];
-        for (moved, before) in moved.chunks_exact(width).zip(self.before.chunks_exact(width)) {
-            mean.iter_mut().zip(moved.iter().zip(before)).for_each(|(m, (a, b))| *m += a - b);
+        for step in steps.chunks_exact(width) {
+            mean.iter_mut().zip(step).for_each(|(m, step)| *m += step);
         }
-        let off = |direction: &[f32]| -> Vec<f64> {
-            let step = scaled(direction, self.lengths[1]);
+        let to = |step: &[f32]| -> Vec<f64> {
             let pairs = moved.chunks_exact(width).zip(self.before.chunks_exact(width));
-            pairs.map(|(moved, before)| inconsistency(moved, before, &step)).collect()
+            pairs.map(|(moved, before)| inconsistency(moved, before, step)).collect()
         };
+        let off = |direction: &[f32]| to(&scaled(direction, self.lengths[1]));
+        let best = best_step(&steps, width);
+        let in_lengths = norm(&best) / self.lengths[1];
+        let optimised = to(&best).into_iter().map(|off| off * in_lengths).collect();
         let random = random.map_or_else(|| vec![f64::NAN; self.held.len()], |cav| off(&weights(cav)));
-        Ok([off(&weights(second)), random, off(&mean)])
+        Ok([off(&weights(second)), random, off(&mean), optimised])
     }
 }
 

@@ -9,6 +9,7 @@ use crate::activation::{Item, Network};
 use crate::dataset::Presence;
 use crate::dataset::split::Part;
 use crate::error::{Error, Result};
+use crate::localise::Enlarging;
 use crate::localise::opinion::removal::{Courses, Removal};
 use crate::localise::opinion::{self, Map, Method, OpinionOptions, Score};
 use crate::metric::Bootstrap;
@@ -168,7 +169,14 @@ impl<'a> Asked<'a> {
                 .kinds
                 .iter()
                 .filter_map(|kind| self.fitted.cavs.iter().find(|cav| cav.probe == *kind && cav.concept == *name));
-            let cavs: Vec<&Cav> = cavs.filter(|cav| cav.is_linear()).collect();
+            let (cavs, others): (Vec<&Cav>, Vec<&Cav>) =
+                cavs.filter(|cav| cav.has_map()).partition(|cav| cav.is_linear());
+            for cav in others {
+                let reason =
+                    "its score is no mean over positions, so that its map does not add up to it (probe.image_score)";
+                let (concept, probe) = (cav.concept.clone(), format!("second opinions of {}", cav.probe));
+                found.refused.push(Refused { concept, probe, reason: reason.to_owned() });
+            }
             if !cavs.is_empty() {
                 let pictures = self.pictures(concept)?;
                 for (i, cav) in cavs.into_iter().enumerate() {
@@ -332,11 +340,14 @@ impl<'a> Asked<'a> {
         let score = Score::new(self.network, self.context.layers[self.layer].node, cav);
         let shown = self.context.study.localise.examples.min(pictures.samples.len());
         let size = self.network.input_len();
+        // Methods' maps have grids of their own.
+        let evenly = Enlarging::new(self.context.study.localise.upsample, None);
         let scores = score.of(shown, |i, slot| slot.copy_from_slice(&pictures.inputs[i * size..(i + 1) * size]))?;
         for (method, maps) in maps {
             for (i, map) in maps.iter().take(shown).enumerate() {
                 let (sample, range) = (pictures.samples[i], overlays::range(std::slice::from_ref(&map.values)));
-                let png = overlays::picture(self.context, pictures.concept, sample, &map.values, map.size, range)?;
+                let png =
+                    overlays::picture(self.context, pictures.concept, sample, &map.values, map.size, (range, &evenly))?;
                 draft.write(&format!("{}.png", drawn.len()), &png)?;
                 drawn.push(Drawn {
                     concept: cav.concept.clone(),

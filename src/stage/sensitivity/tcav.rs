@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, Axis, s};
 use rayon::prelude::*;
 
 use super::gradients::{self, Examples};
@@ -13,11 +13,11 @@ use crate::activation::LayerSet;
 use crate::error::Result;
 use crate::metric::bootstrap::{percentile_interval, weighted_mean};
 use crate::metric::direction::mean_and_error;
-use crate::metric::tcav::{TcavOptions, layer_agreement, tcav};
+use crate::metric::tcav::{TcavOptions, layer_agreement, smooth, tcav};
 use crate::metric::welch::welch;
 use crate::metric::{Bootstrap, Estimate};
 use crate::probe::lbfgs::{dot, norm};
-use crate::probe::{Cav, Space, Variant, logistic, null, random_set, scores};
+use crate::probe::{Cav, Labelled, Space, Task, Variant, logistic, null, random_set, scores};
 use crate::report::MetricRow;
 use crate::stage::fit::{self, Rows as FitRows};
 use crate::stage::fitted::{Fitted, Refused};
@@ -52,10 +52,11 @@ pub(super) fn run(context: &Context, options: &TcavOptions) -> Result<()> {
 }
 
 fn key(context: &Context, options: &TcavOptions, layer: usize, variant: Variant) -> Result<Digest> {
-    Ok(table_key(context, "tcav v1", layer)?
+    Ok(table_key(context, "tcav v2", layer)?
         .field("probe", fit::key(context, layer, variant)?.as_str())
         .field("gradient", gradients::key(context, options, layer)?.as_str())
         .json("random sets", &options.random_sets)?
+        .json("relative", &options.relative)?
         .finish())
 }
 
@@ -69,6 +70,8 @@ struct Draws {
     concept: Array2<f64>,
     /// Of classifiers between random sets.
     random: Array2<f64>,
+    /// Of the classifier between the concept and the study's other ones, where it is asked for.
+    relative: Option<Array2<f64>>,
 }
 
 fn measure(context: &Context, options: &TcavOptions, rows: &FitRows, layer: usize, variant: Variant) -> Result<Found> {
@@ -81,10 +84,22 @@ fn measure(context: &Context, options: &TcavOptions, rows: &FitRows, layer: usiz
     }
     let draws = draws(context, options, rows, &fitted, &set, (layer, variant))?;
     for (concept, drawn) in context.concepts().iter().zip(&draws) {
-        if let Err(reason) = drawn {
-            let (concept, probe) = (concept.clone(), "TCAV null".to_owned());
-            found.refused.push(Refused { concept, probe, reason: reason.clone() });
+        let mut refuse = |probe: &str, reason: String| {
+            found.refused.push(Refused { concept: concept.clone(), probe: probe.to_owned(), reason });
+        };
+        match drawn {
+            Err(reason) => refuse("TCAV null", reason.clone()),
+            Ok(drawn) if options.relative && drawn.relative.is_none() => {
+                let reason = "too few samples have another of the study's concepts and lack this one";
+                refuse("relative TCAV", reason.to_owned());
+            }
+            Ok(_) => {}
         }
+    }
+    for cav in fitted.cavs.iter().filter(|cav| cav.has_map() && !cav.is_linear()) {
+        let reason = "its score is no mean over positions, so that its direction is no gradient (probe.image_score)";
+        let (concept, probe) = (cav.concept.clone(), format!("TCAV of {}", cav.probe));
+        found.refused.push(Refused { concept, probe, reason: reason.to_owned() });
     }
     let cavs: Vec<&Cav> = fitted.cavs.iter().filter(|cav| cav.is_linear()).collect();
     let all: Vec<usize> = (0..set.len()).collect();
@@ -163,7 +178,7 @@ fn draws(
     let set = context.extraction().open(&context.store, &items::plain(context), layer)?;
     let space = Space::new(&set, variant, &rows.samples, rows.fitted)?.prepared_for(&context.study.probe.lambda);
     let gradients = space.gradients(&set, gradients)?;
-    let without_masks = |_: usize| Ok(None);
+    let without_masks = |_: usize, _: (usize, usize)| Ok(None);
     let of = |concept: usize| {
         let name = &context.concepts()[concept];
         let Some(classifier) = fitted.cavs.iter().find(|c| c.probe == "classifier" && c.concept == *name) else {
@@ -174,19 +189,43 @@ fn draws(
         let (lambda, count) = (classifier.fit.lambda, classifier.fit.positives);
         let mut drawn = [Vec::new(), Vec::new()];
         for draw in 0..options.random_sets {
-            let concept = null::reference(&task, lambda, draw)?;
+            let again = null::reference(&task, lambda, draw)?;
             let sets = match random_set::sets(&task, count, &format!("tcav/random set {draw}")) {
                 Ok(sets) => sets,
                 Err(reason) => return Ok(Err(reason)),
             };
             let random = logistic::fit(&space, &sets, lambda)?;
-            drawn[0].push(concept.coordinates().map(<[f64]>::to_vec).unwrap_or_default());
+            drawn[0].push(again.coordinates().map(<[f64]>::to_vec).unwrap_or_default());
             drawn[1].push(random.weights);
         }
-        let [concept, random] = drawn.map(|weights| sensitivities(&gradients, &weights, space.scale));
-        Ok(Ok(Draws { concept, random }))
+        let [of_concept, random] = drawn.map(|weights| sensitivities(&gradients, &weights, space.scale));
+        let relative = match relative_sets(context, options, rows, &task, concept) {
+            Some(sets) => {
+                let weights = logistic::fit(&space, &sets, lambda)?.weights;
+                Some(sensitivities(&gradients, &[weights], space.scale))
+            }
+            None => None,
+        };
+        Ok(Ok(Draws { concept: of_concept, random, relative }))
     };
     (0..context.concepts().len()).into_par_iter().map(of).collect()
+}
+
+/// The concept's samples against those that have another of the study's concepts and lack it, as many of both; `None` where
+/// they are not asked for, or too few.
+fn relative_sets(
+    context: &Context,
+    options: &TcavOptions,
+    rows: &FitRows,
+    task: &Task<'_>,
+    concept: usize,
+) -> Option<Labelled> {
+    let others = (0..context.concepts().len()).filter(|other| *other != concept);
+    let of_others: BTreeSet<usize> = others.flat_map(|other| rows.labels(context, other)[0].positive.clone()).collect();
+    let negative: Vec<usize> = task.fit.negative.iter().copied().filter(|row| of_others.contains(row)).collect();
+    let enough = options.relative && negative.len() >= task.options.min_samples;
+    let sets = Labelled { positive: task.fit.positive.clone(), negative };
+    enough.then(|| task.balanced(&sets, "tcav/relative"))
 }
 
 /// Sensitivities `[example, direction]` to the unit directions of weights in coordinates.
@@ -229,15 +268,34 @@ impl<'a> Class<'a> {
         let boot = &self.bootstrap;
         rows.push("tcav", self.name, boot.estimate(|w| tcav(own, w), null, kind, n));
         rows.push("tcav_magnitude", self.name, boot.estimate(|w| weighted_mean(own, w), null_magnitude, kind, n));
+        if let Some(draws) = draws {
+            self.smooth_rows(own, draws, rows);
+        }
         let (Some(draws), Some((random, _)), "classifier") = (draws, random, rows.cav.probe.as_str()) else { return };
         let concept = lists(tcav, &draws.concept);
         let (value, n) = (mean(&concept), concept.len());
         let (ci_low, ci_high) = percentile_interval(concept.clone());
         rows.push("tcav_draws", self.name, Estimate { value, ci_low, ci_high, null, null_kind: kind.to_owned(), n });
+        if let Some(relative) = &draws.relative {
+            let relative = relative.column(0).to_vec()[self.range.clone()].to_vec();
+            let count = relative.len();
+            rows.push("tcav_relative", self.name, self.bootstrap.estimate(|w| tcav(&relative, w), null, kind, count));
+        }
         let none = (f64::NAN, f64::NAN);
         let (value, (ci_low, ci_high)) = (welch(&concept, &random).p, none);
         let (null, null_kind) = (f64::NAN, String::new());
         rows.push("tcav_p", self.name, Estimate { value, ci_low, ci_high, null, null_kind, n: 2 * n });
+    }
+
+    /// TCAV without its step at zero, on the scale of the random sets' sensitivities.
+    fn smooth_rows(&self, own: &[f64], draws: &Draws, rows: &mut Rows<'_>) {
+        let random = draws.random.slice(s![self.range.clone(), ..]);
+        let scale = (random.iter().map(|s| s * s).sum::<f64>() / random.len().max(1) as f64).sqrt();
+        let ones = vec![1.0; own.len()];
+        let of_set = |set: ArrayView1<'_, f64>| smooth(&set.to_vec(), scale, &ones);
+        let null = mean_and_error(&random.columns().into_iter().map(of_set).collect::<Vec<_>>()).0;
+        let estimate = self.bootstrap.estimate(|w| smooth(own, scale, w), null, NULL_KIND, own.len());
+        rows.push("tcav_smooth", self.name, estimate);
     }
 }
 
