@@ -425,7 +425,7 @@ mod tests {
         for parameter in kinds {
             for optimiser in rules {
                 let base = MaximiseOptions { transforms: Transforms::NONE, learning_rate: 0.02, ..options() };
-                let options = MaximiseOptions { parameter, optimiser, ..base };
+                let options = MaximiseOptions { optimiser, parameter, ..base };
                 let out = run(&g, &[job("v", &V, 0)], &options).remove(0);
                 assert!(out.final_score > out.trace[0], "{parameter:?} {optimiser:?}: {:?}", out.trace);
             }

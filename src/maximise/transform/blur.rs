@@ -49,7 +49,6 @@ fn matrix(length: usize, deviation: f64) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::ops::check::{distance, gradient, random};
-    use candle_core::Device;
 
     #[test]
     fn gradients_are_those_of_central_differences() {
@@ -57,21 +56,8 @@ mod tests {
     }
 
     #[test]
-    fn values_are_those_of_torchvision() {
-        // torchvision.transforms.functional.gaussian_blur(x, [7, 7], [0.8, 0.8]) of x = sin(1.7 i), 1 x 1 x 4 x 5.
-        let x: Vec<f64> = (0..20).map(|i| (1.7 * f64::from(i)).sin()).collect();
-        let x = Tensor::from_vec(x, (1, 1, 4, 5), &Device::Cpu).unwrap();
-        let wanted = Tensor::from_vec(TORCH.to_vec(), (1, 1, 4, 5), &Device::Cpu).unwrap();
-        assert!(distance(&blur(&x, &[0.8]).unwrap(), &wanted) < 1e-6);
-        let flat = Tensor::ones((1, 2, 1, 6), candle_core::DType::F64, &Device::Cpu).unwrap();
+    fn a_flat_picture_stays_flat() {
+        let flat = Tensor::ones((1, 2, 1, 6), candle_core::DType::F64, &candle_core::Device::Cpu).unwrap();
         assert!(distance(&blur(&flat, &[2.0]).unwrap(), &flat) < 1e-12);
     }
-
-    #[rustfmt::skip]
-    const TORCH: [f64; 20] = [
-        0.22210308, 0.07649334, -0.14559086, -0.03083889, 0.14227020,
-        0.02454434, -0.06631496, -0.06509758, 0.08672829, 0.13837672,
-        -0.11406397, -0.00816349, 0.09516887, -0.02167961, -0.12411715,
-        0.04904630, 0.14909725, 0.05450678, -0.16618951, -0.18546155,
-    ];
 }

@@ -110,7 +110,7 @@ mod tests {
     fn a_matrix_times_its_inverse_is_one() {
         let matrix = [0.0, 2.0, 1.0, 1.0, 0.5, 0.0, 3.0, 0.0, -1.0];
         let product = product(&matrix, &inverse(&matrix, 3).unwrap(), 3);
-        let one = |i: usize| f64::from(u8::from(i % 4 == 0));
+        let one = |i: usize| f64::from(u8::from(i.is_multiple_of(4)));
         assert!(product.iter().enumerate().all(|(i, v)| (v - one(i)).abs() < 1e-12), "{product:?}");
         assert!(inverse(&[1.0, 2.0, 2.0, 4.0], 2).is_none());
     }
