@@ -51,12 +51,13 @@ struct Gathered {
     comparisons: Vec<Comparison>,
     correlations: Vec<Correlation>,
     asked: sensitivity::Shown,
-    exemplars: Vec<Exemplar>,
+    maximised: maximise::Shown,
 }
 
 impl Gathered {
     fn of(context: &Context) -> Result<Self> {
-        let mut all = Self { asked: sensitivity::get(context)?, ..Self::default() };
+        let (asked, maximised) = (sensitivity::get(context)?, maximise::get(context)?);
+        let mut all = Self { asked, maximised, ..Self::default() };
         for (layer, variant) in context.units() {
             all.fitted.push((layer, variant, fit::get(context, layer, variant)?.1));
             let scored = score::get(context, layer, variant)?;
@@ -64,9 +65,7 @@ impl Gathered {
             all.samples.extend(scored.samples);
         }
         all.metrics.append(&mut all.asked.metrics);
-        let judged = maximise::judged(context)?;
-        all.metrics.extend(judged.metrics);
-        all.exemplars = judged.exemplars;
+        all.metrics.append(&mut all.maximised.judged.metrics);
         (all.comparisons, all.correlations) = statistics(context, &all.metrics, &all.samples);
         Ok(all)
     }
@@ -150,11 +149,11 @@ fn counts(context: &Context) -> Vec<ConceptCount> {
 }
 
 fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
-    let renderings = maximise::get(context)?;
+    let renderings = &gathered.maximised.pictures;
     let curve = if context.graph.is_some() { context.study.model.recipe().curve()? } else { None };
     let skipped = context.dataset.skipped().iter().map(|s| (s.path.display().to_string(), s.reason.clone()));
     let traces = renderings.iter().map(|(r, _)| Trace { label: label(r), values: r.trace.clone() }).collect();
-    let pictures: Vec<_> = renderings.into_iter().map(|(r, png)| figure(gathered, &r, png)).collect();
+    let pictures: Vec<_> = renderings.iter().map(|(r, png)| figure(gathered, r, png.clone())).collect();
     Ok(Page {
         title: &context.study.name,
         about: &context.study.about,
@@ -246,7 +245,8 @@ fn figure(gathered: &Gathered, r: &maximise::Rendered, png: Vec<u8>) -> Renderin
 
 /// The real pictures beside those of directions and units; controls have none.
 fn exemplars(context: &Context, gathered: &Gathered) -> Result<Vec<RenderingFigure>> {
-    let wanted = gathered.exemplars.iter().filter(|e| matches!(e.rendered.role, Role::Cav | Role::Unit));
+    let wanted =
+        gathered.maximised.judged.exemplars.iter().filter(|e| matches!(e.rendered.role, Role::Cav | Role::Unit));
     let figure = |e: &Exemplar| {
         Ok(RenderingFigure {
             percentile: None,

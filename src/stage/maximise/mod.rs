@@ -39,28 +39,28 @@ pub fn run(context: &Context) -> Result<()> {
     judge::run(context, options, &sets)
 }
 
-/// Every picture of the study with its PNG, in order.
-///
-/// # Errors
-/// When one is missing or damaged.
-pub fn get(context: &Context) -> Result<Vec<(Rendered, Vec<u8>)>> {
-    let Some(options) = &context.study.maximise else { return Ok(Vec::new()) };
-    let random = untrained::network(context, options)?;
-    let mut all = Vec::new();
-    for set in sets(context, options, random.as_ref())? {
-        all.extend(set.studio.get(&set.orders)?);
-    }
-    Ok(all)
+/// What the stage has to show.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Every picture with its PNG, in order.
+    pub pictures: Vec<(Rendered, Vec<u8>)>,
+    /// How good they are, and the real ones beside them.
+    pub judged: Judged,
 }
 
-/// How good the pictures are, and the real ones beside them.
+/// Everything that was rendered and judged.
 ///
 /// # Errors
-/// When they have not been judged, or the artifact is damaged.
-pub fn judged(context: &Context) -> Result<Judged> {
-    let Some(options) = &context.study.maximise else { return Ok(Judged::default()) };
+/// When it has not been, or an artifact is damaged.
+pub fn get(context: &Context) -> Result<Shown> {
+    let Some(options) = &context.study.maximise else { return Ok(Shown::default()) };
     let random = untrained::network(context, options)?;
-    judge::get(context, options, &sets(context, options, random.as_ref())?)
+    let sets = sets(context, options, random.as_ref())?;
+    let mut shown = Shown { judged: judge::get(context, options, &sets)?, ..Shown::default() };
+    for set in &sets {
+        shown.pictures.extend(set.studio.get(&set.orders)?);
+    }
+    Ok(shown)
 }
 
 /// A real picture of the dataset as the study's network sees it, as a PNG.

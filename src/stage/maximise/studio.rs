@@ -157,17 +157,14 @@ impl Studio<'_> {
         Ok(all)
     }
 
-    /// The last pictures as they are, in order.
-    ///
-    /// # Errors
-    /// When one is missing or damaged.
-    pub fn last(&self, orders: &[Order]) -> Result<Vec<Planes>> {
-        let mut all = Vec::with_capacity(orders.len());
-        for batch in self.batches(orders) {
-            let bytes = self.store.get(KIND, &self.key(batch)?, "maximise")?.read(PICTURES)?;
-            all.extend(planes(&bytes, "last")?);
-        }
-        Ok(all)
+    /// The last pictures as they are, in order; only a batch of them is in memory. An error stands for a batch that is
+    /// missing or damaged.
+    pub fn last<'o>(&'o self, orders: &'o [Order]) -> impl Iterator<Item = Result<Planes>> + 'o {
+        let read = |batch| planes(&self.store.get(KIND, &self.key(batch)?, "maximise")?.read(PICTURES)?, "last");
+        self.batches(orders).into_iter().flat_map(move |batch| match read(batch) {
+            Ok(planes) => planes.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        })
     }
 
     /// Keys of the artifacts that the pictures are in, in order.

@@ -76,8 +76,7 @@ struct Group<'a> {
     number: usize,
     rendered: &'a Rendered,
     objective: &'a Objective,
-    pictures: &'a [Picture],
-    looks: &'a [Look],
+    looks: Vec<Look>,
 }
 
 impl<'a> Judge<'a> {
@@ -107,7 +106,7 @@ impl<'a> Judge<'a> {
 
     /// The judge's name in tables, empty for the study's own network.
     fn name(&self) -> &str {
-        self.options.model.as_deref().unwrap_or_default()
+        self.other.as_ref().map_or("", Graph::name)
     }
 
     /// Adds what is found of all pictures made in one network.
@@ -118,19 +117,15 @@ impl<'a> Judge<'a> {
         let alike: Vec<&[Order]> = set.orders.chunk_by(|(a, _), (b, _)| a.label() == b.label()).collect();
         let objectives = alike.iter().map(|orders| orders[0].1.clone()).collect();
         let bar = Bar::new(self, set.studio.graph, objectives)?;
-        let pictures: Vec<Picture> = set.studio.last(&set.orders)?.iter().map(of_planes).collect();
-        let looks = bar.bench.look(&pictures)?;
-        let mut first = 0;
+        let mut planes = set.studio.last(&set.orders);
         let mut groups = Vec::with_capacity(alike.len());
         for (number, orders) in alike.iter().enumerate() {
-            let own = first..first + orders.len();
-            first = own.end;
+            let own = planes.by_ref().take(orders.len()).map(|planes| Ok(of_planes(&planes?)));
+            let pictures: Vec<Picture> = own.collect::<Result<_>>()?;
             let (rendered, objective) = &orders[0];
-            let (pictures, looks) = (&pictures[own.clone()], &looks[own]);
-            groups.push(Group { number, rendered, objective, pictures, looks });
-        }
-        for group in &groups {
-            bar.of_objective(group, out)?;
+            let group = Group { number, rendered, objective, looks: bar.bench.look(&pictures)? };
+            bar.of_objective(&group, &pictures, out)?;
+            groups.push(group);
         }
         bar.of_layers(&groups, &mut out.metrics);
         Ok(())
@@ -185,7 +180,7 @@ impl<'a> Bar<'a> {
         (scores, places)
     }
 
-    fn of_objective(&self, group: &Group<'_>, out: &mut Judged) -> Result<()> {
+    fn of_objective(&self, group: &Group<'_>, pictures: &[Picture], out: &mut Judged) -> Result<()> {
         let context = self.judge.context;
         let (scores, places) = self.ranked(group.number);
         for (rank, place) in places.iter().enumerate() {
@@ -204,18 +199,18 @@ impl<'a> Bar<'a> {
         };
         rows.push("am_z", "", &over(&|score| z_score(score, &scores)), (0.0, OF_REAL));
         rows.push("am_percentile", "", &over(&|score| percentile(score, &scores)), (0.5, OF_REAL));
-        self.spectrum(group, &mut rows);
+        self.spectrum(pictures, &mut rows);
         self.realism(group, &mut rows);
         self.path(group, &places, &mut rows);
-        self.robustness(group, &places, &mut rows)?;
+        self.robustness(group, pictures, &places, &mut rows)?;
         self.transfer(group, &mut rows)
     }
 
-    fn spectrum(&self, group: &Group<'_>, rows: &mut Rows<'_>) {
+    fn spectrum(&self, pictures: &[Picture], rows: &mut Rows<'_>) {
         let real = |of: &dyn Fn(&Spectral) -> f64| mean(&self.spectra.iter().map(of).collect::<Vec<_>>());
         let typical = real(&|s| s.slope);
         let error = |s: &Spectral| (s.slope - typical).abs();
-        let own: Vec<Spectral> = group.pictures.iter().map(|p| self.bench.spectral(p)).collect();
+        let own: Vec<Spectral> = pictures.iter().map(|p| self.bench.spectral(p)).collect();
         rows.push("am_slope_error", "", &own.iter().map(error).collect::<Vec<_>>(), (real(&error), OF_REAL));
         let centroids: Vec<f64> = own.iter().map(|s| s.centroid).collect();
         rows.push("am_centroid", "", &centroids, (real(&|s| s.centroid), OF_REAL));
@@ -223,7 +218,7 @@ impl<'a> Bar<'a> {
 
     /// How near the pictures' features are to real ones', and how far from each other's.
     fn realism(&self, group: &Group<'_>, rows: &mut Rows<'_>) {
-        let (real, own) = (&self.features, self.features.scaled(group.looks));
+        let (real, own) = (&self.features, self.features.scaled(&group.looks));
         let near: Vec<f64> = own.iter().map(|features| ratio(nearest(features, &real.rows), real.between)).collect();
         rows.push("am_nearest", self.judge.name(), &near, (1.0, OF_REAL));
         if own.len() > 1 {
@@ -250,14 +245,14 @@ impl<'a> Bar<'a> {
         rows.push("am_path", "", &own, (null, "random real pictures"));
     }
 
-    fn robustness(&self, group: &Group<'_>, places: &[usize], rows: &mut Rows<'_>) -> Result<()> {
+    fn robustness(&self, group: &Group<'_>, pictures: &[Picture], places: &[usize], rows: &mut Rows<'_>) -> Result<()> {
         let of = |picture: &Picture, plain: f64, name: &str| -> Result<f64> {
             let input = self.bench.inputs(std::slice::from_ref(picture));
             let (copies, seed) = (self.judge.options.copies, self.judge.context.seed);
             let shaken = self.bench.own.shaken(group.number, &input, copies, seed, name)?;
             Ok(ratio(mean(&shaken), plain))
         };
-        let own = group.pictures.iter().zip(group.looks).enumerate();
+        let own = pictures.iter().zip(&group.looks).enumerate();
         let own: Result<Vec<f64>> =
             own.map(|(i, (p, look))| of(p, look.scores[group.number], &format!("judge shake {i}"))).collect();
         let null = match places.first() {
@@ -279,7 +274,7 @@ impl<'a> Bar<'a> {
         let name = self.judge.name();
         if let Some(class) = self.class(group.objective)? {
             let of = |looks: &[Look]| looks.iter().map(|look| look.classes[class]).collect::<Vec<f64>>();
-            rows.push("am_transfer", name, &of(group.looks), (mean(&of(&self.real)), OF_REAL));
+            rows.push("am_transfer", name, &of(&group.looks), (mean(&of(&self.real)), OF_REAL));
             return Ok(());
         }
         let objective: Vec<f64> = self.fit.iter().map(|look| look.scores[group.number]).collect();
@@ -289,7 +284,7 @@ impl<'a> Bar<'a> {
         let correlations: Vec<f64> = correlations.map(|r| if r.is_nan() { -1.0 } else { r }).collect();
         let Some(best) = top(&correlations, 1).first().copied() else { return Ok(()) };
         let real = channel(&self.real, best);
-        let own: Vec<f64> = channel(group.looks, best).iter().map(|value| percentile(*value, &real)).collect();
+        let own: Vec<f64> = channel(&group.looks, best).iter().map(|value| percentile(*value, &real)).collect();
         rows.push("am_transfer", name, &own, (0.5, OF_REAL));
         rows.push_one("am_transfer_r", name, correlations[best], (f64::NAN, ""), self.fit.len());
         Ok(())
@@ -320,7 +315,7 @@ impl<'a> Bar<'a> {
         for groups in sets.values_mut() {
             // Sums are added in the concepts' order by name, whatever that of the study.
             groups.sort_by_key(|group| &group.rendered.concept);
-            let own: Vec<Vec<f64>> = groups.iter().flat_map(|group| self.features.scaled(group.looks)).collect();
+            let own: Vec<Vec<f64>> = groups.iter().flat_map(|group| self.features.scaled(&group.looks)).collect();
             let rendered = Rendered { concept: "all".to_owned(), ..groups[0].rendered.clone() };
             let mut rows = Rows { context: self.judge.context, rendered: &rendered, out };
             let mut push = |metric: &str, of: &dyn Fn(&[Vec<f64>]) -> f64| {
