@@ -17,6 +17,7 @@ const CHANNELS: usize = 8;
 
 /// Both networks, with what is read of them.
 pub(super) struct Bench<'a> {
+    context: &'a Context,
     pub(super) own: Reader<'a>,
     judge: Reader<'a>,
     /// By objective: places of the layers on its way.
@@ -53,6 +54,7 @@ impl<'a> Bench<'a> {
         let ways = ways.iter().map(|way| way.iter().map(place).collect()).collect();
         let ends = vec![features(judge), judge.logits()];
         Self {
+            context,
             own: Reader::new(own, device, batch, objectives, layers),
             judge: Reader::new(judge, device, batch, Vec::new(), ends),
             ways,
@@ -69,6 +71,16 @@ impl<'a> Bench<'a> {
         let inputs: Vec<Vec<f32>> = pictures.par_iter().map(again).collect::<Result<_>>()?;
         let judged = self.judge.see(&inputs.concat())?;
         Ok(own.into_iter().zip(judged).map(|(own, judged)| Look::of(own, judged)).collect())
+    }
+
+    /// What is seen of pictures of the dataset, of which some are in memory at once.
+    pub(super) fn look_at(&self, samples: &[usize]) -> Result<Vec<Look>> {
+        let mut out = Vec::with_capacity(samples.len());
+        for samples in samples.chunks(self.context.study.activation.batch.max(1)) {
+            let load = |sample: &usize| of_sample(self.context, *sample);
+            out.extend(self.look(&samples.par_iter().map(load).collect::<Result<Vec<_>>>()?)?);
+        }
+        Ok(out)
     }
 
     /// Pictures as the input of the network that they were made in.
@@ -93,6 +105,11 @@ impl<'a> Bench<'a> {
         let (slopes, centroids): (Vec<f64>, Vec<f64>) = planes.map(of_plane).unzip();
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         Spectral { slope: mean(&slopes), centroid: mean(&centroids) }
+    }
+
+    /// The same of pictures of the dataset.
+    pub(super) fn spectra(&self, samples: &[usize]) -> Result<Vec<Spectral>> {
+        samples.par_iter().map(|sample| Ok(self.spectral(&of_sample(self.context, *sample)?))).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 //! The objective itself ranks methods the wrong way round: what is climbed best is often what looks least like a picture.
 
 mod bench;
+mod features;
 mod rows;
 mod scores;
 

@@ -6,6 +6,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::bench::{Bench, Look, Spectral, of_planes, of_sample};
+use super::features::Features;
 use super::rows::Rows;
 use super::{Exemplar, Judged};
 use crate::dataset::preprocess::Picture;
@@ -15,10 +16,7 @@ use crate::maximise::objective::Reading;
 use crate::maximise::{JudgeOptions, MaximiseOptions, Objective};
 use crate::metric::bootstrap::{ratio, weighted_mean};
 use crate::metric::correlation::spearman;
-use crate::metric::maximisation::{
-    Principal, between_neighbours, dimensions, diversity, frechet, kernel_distance, nearest, pearson, percentile, top,
-    z_score,
-};
+use crate::metric::maximisation::{diversity, nearest, pearson, percentile, top, z_score};
 use crate::model::Graph;
 use crate::report::MetricRow;
 use crate::stage::Context;
@@ -34,8 +32,6 @@ const SPECTRA: usize = 128;
 const EXEMPLARS: usize = 4;
 /// Other real pictures that are held against them.
 const OTHERS: usize = 32;
-/// Sets of real pictures that distances of sets are held against.
-const SETS: usize = 16;
 /// Kind of the levels that real pictures have.
 const OF_REAL: &str = "real pictures";
 
@@ -59,16 +55,6 @@ struct Bar<'a> {
     fit: Vec<Look>,
     /// The judge's features of the real test pictures.
     features: Features,
-}
-
-/// Features of real pictures in units of their own size, so that distances are of the order of one for any network.
-#[derive(Default)]
-struct Features {
-    unit: f64,
-    rows: Vec<Vec<f64>>,
-    /// Typical distance between neighbours.
-    between: f64,
-    diversity: f64,
 }
 
 /// The pictures of one objective.
@@ -149,28 +135,10 @@ impl<'a> Bar<'a> {
             return Err(Error::data("the test split", "it has no pictures to hold renderings against", hint));
         }
         let fit = if judge.other.is_some() { judge.draw(Part::Fit, FIT) } else { Vec::new() };
-        let mut bar =
-            Self { judge, bench, samples, real: vec![], spectra: vec![], fit: vec![], features: Features::default() };
-        bar.real = bar.look(&bar.samples)?;
-        bar.fit = bar.look(&fit)?;
-        bar.spectra = bar.spectra(&bar.samples[..bar.samples.len().min(SPECTRA)])?;
-        bar.features = Features::of(&bar.real);
-        Ok(bar)
-    }
-
-    /// What is seen of real pictures, some at once.
-    fn look(&self, samples: &[usize]) -> Result<Vec<Look>> {
-        let mut out = Vec::with_capacity(samples.len());
-        for samples in samples.chunks(self.judge.context.study.activation.batch.max(1)) {
-            let load = |sample: &usize| of_sample(self.judge.context, *sample);
-            out.extend(self.bench.look(&samples.par_iter().map(load).collect::<Result<Vec<_>>>()?)?);
-        }
-        Ok(out)
-    }
-
-    fn spectra(&self, samples: &[usize]) -> Result<Vec<Spectral>> {
-        let of = |sample: &usize| Ok(self.bench.spectral(&of_sample(self.judge.context, *sample)?));
-        samples.par_iter().map(of).collect()
+        let (real, fit) = (bench.look_at(&samples)?, bench.look_at(&fit)?);
+        let spectra = bench.spectra(&samples[..samples.len().min(SPECTRA)])?;
+        let features = Features::of(&real);
+        Ok(Self { judge, bench, samples, real, spectra, fit, features })
     }
 
     /// Scores of the real pictures, and the places of the highest.
@@ -310,47 +278,22 @@ impl<'a> Bar<'a> {
             let r = group.rendered;
             sets.entry((&r.layer, r.form(), &r.probe, r.role.name())).or_default().push(group);
         }
-        let (first, second) = self.features.rows.split_at(self.features.rows.len() / 2);
-        let axes = Principal::of(second);
         for groups in sets.values_mut() {
             // Sums are added in the concepts' order by name, whatever that of the study.
             groups.sort_by_key(|group| &group.rendered.concept);
             let own: Vec<Vec<f64>> = groups.iter().flat_map(|group| self.features.scaled(&group.looks)).collect();
             let rendered = Rendered { concept: "all".to_owned(), ..groups[0].rendered.clone() };
             let mut rows = Rows { context: self.judge.context, rendered: &rendered, out };
-            let mut push = |metric: &str, of: &dyn Fn(&[Vec<f64>]) -> f64| {
-                // Sets of as many real ones: few have a larger distance for that alone.
-                let sets = first.chunks_exact(own.len().min(first.len()).max(1)).take(SETS);
-                let (value, null) = (of(&own), mean(&sets.map(of).collect::<Vec<_>>()));
+            for (metric, value, null) in self.features.distances(&own) {
                 if value.is_finite() {
                     rows.push_one(metric, self.judge.name(), value, (null, OF_REAL), own.len());
                 }
-            };
-            push("am_kid", &|rows| kernel_distance(rows, second));
-            let count = dimensions(own.len());
-            let projected = axes.project(second, count);
-            push("am_frechet", &|rows| frechet(&axes.project(rows, count), &projected));
+            }
         }
     }
 }
 
-impl Features {
-    fn of(real: &[Look]) -> Self {
-        let values = real.iter().flat_map(|look| &look.features);
-        let count = real.iter().map(|look| look.features.len()).sum::<usize>();
-        let square = ratio(values.map(|v| v * v).sum(), count as f64);
-        let mut all = Self { unit: if square > 0.0 { square.sqrt() } else { 1.0 }, ..Self::default() };
-        all.rows = all.scaled(real);
-        (all.between, all.diversity) = (between_neighbours(&all.rows), diversity(&all.rows));
-        all
-    }
-
-    fn scaled(&self, looks: &[Look]) -> Vec<Vec<f64>> {
-        looks.iter().map(|look| look.features.iter().map(|v| v / self.unit).collect()).collect()
-    }
-}
-
 /// The mean of what is no NaN.
-fn mean(values: &[f64]) -> f64 {
+pub(super) fn mean(values: &[f64]) -> f64 {
     weighted_mean(values, &vec![1.0; values.len()])
 }
