@@ -43,4 +43,4 @@ def case(rows, real, width, dimensions):
 
 rng = np.random.default_rng(0)
 values = {"low": case(20, 30, 6, 3), "high": case(12, 15, 24, 4)}
-Path(__file__).with_suffix(".json").write_text(json.dumps(values, indent=1))
+Path(__file__).with_suffix(".json").write_text(json.dumps(values) + "\n")
