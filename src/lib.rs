@@ -31,6 +31,7 @@ pub mod ops;
 pub mod probe;
 pub mod report;
 pub mod seed;
+mod small;
 pub mod stage;
 pub mod store;
 pub mod study;

@@ -127,6 +127,49 @@ fn the_order_of_concepts_and_of_studies_changes_no_number() {
     assert_same(&second, &second_first);
 }
 
+/// Directions, controls, a class and the network with random weights: each against real pictures, and in another network.
+#[test]
+fn every_picture_is_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let judged = [
+        "maximise.seeds=3",
+        "maximise.untrained=true",
+        "maximise.units=[\"logits:red\"]",
+        "maximise.judge={ model = \"elements_cnn\", copies = 4 }",
+    ];
+    let extra: Vec<&str> = judged.iter().flat_map(|set| ["--set", set]).collect();
+    let (folder, said) = run(dir.path(), &extra);
+    assert!(said.contains("judge: 2 sets of pictures, 2 new"), "{said}");
+    let bytes = std::fs::read(folder.join("metrics.parquet")).unwrap();
+    let rows = cavern::report::read_metrics_parquet(&bytes).unwrap();
+    let find = |metric: &str, concept: &str, layer: &str, parameter: &str| -> Option<&MetricRow> {
+        let own = |r: &&MetricRow| r.metric == metric && r.concept == concept && r.layer == layer;
+        rows.iter().find(|r| own(r) && r.parameter == parameter && r.probe != "random")
+    };
+    for (role, n) in [("", 3), ("negative", 1), ("untrained", 3)] {
+        for metric in ["am_z", "am_percentile", "am_slope_error", "am_centroid", "am_path"] {
+            let estimate = &find(metric, "red", "conv6", role).unwrap_or_else(|| panic!("{metric} {role}")).estimate;
+            assert_eq!((estimate.n, estimate.ci_low.is_finite()), (n, n >= 3), "{metric} {role}");
+            assert!(estimate.value.is_finite() && estimate.null.is_finite(), "{metric} {role} {estimate:?}");
+        }
+        let judge = if role.is_empty() { "elements_cnn".to_owned() } else { format!("{role}, elements_cnn") };
+        assert!(find("am_transfer_r", "red", "conv6", &judge).is_some_and(|r| r.estimate.value.abs() <= 1.0));
+        assert!(find("am_nearest", "red", "conv6", &judge).is_some_and(|r| r.estimate.value > 0.0));
+    }
+    let kid = find("am_kid", "all", "conv6", "elements_cnn").unwrap();
+    assert_eq!((kid.estimate.n, kid.probe.as_str()), (6, "classifier"));
+    assert!(find("am_frechet", "all", "conv6", "elements_cnn").unwrap().estimate.value > 0.0);
+    // The judge is the very network here, so that the class of the same name is known to rise.
+    let class = &find("am_transfer", "logits:red", "logits", "elements_cnn").unwrap().estimate;
+    assert!(class.value > class.null, "{class:?}");
+    let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(page.contains("Real pictures") && page.contains("Untrained network"));
+    assert!(folder.join("maximised/logits-red-real-0.png").is_file());
+    // What is asked of another judge is asked again; the pictures stay.
+    let (_, said) = run(dir.path(), &[&extra[..6], &["--set", "maximise.judge.copies=2"]].concat());
+    assert!(said.contains("judge: 2 sets of pictures, 2 new") && said.contains("picture steps, nothing new"), "{said}");
+}
+
 /// Acceptance test 10: the same seed is the same bytes (see above), another seed is reported as such.
 #[test]
 fn another_seed_gives_other_numbers_that_compare_puts_beside_each_other() {

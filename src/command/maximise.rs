@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use super::stage::{self, Stage, set_threads};
 use crate::cli::{MaximiseArgs, StudyArgs};
 use crate::error::Error;
-use crate::maximise::{Data, MaximiseOptions};
+use crate::maximise::{Data, JudgeOptions, MaximiseOptions};
 use crate::seed::Seed;
 use crate::stage::context::device;
 use crate::stage::maximise::{Rendered, Studio, of_units};
@@ -82,6 +82,10 @@ impl Look {
         look.maximise.units.clone_from(&args.units);
         look.maximise.kinds.clear();
         look.maximise.check()?;
+        if look.maximise.untrained || look.maximise.judge != JudgeOptions::default() {
+            let hint = "leave maximise.untrained and maximise.judge out, or write the units into a study";
+            return Err(Error::key("--set", "without a study there are no real pictures to judge by", hint).into());
+        }
         Ok(look)
     }
 }

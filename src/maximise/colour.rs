@@ -10,10 +10,10 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::function::{self, Function, constant};
-use super::small::{inverse, square_root};
 use crate::dataset::preprocess::Preprocess;
 use crate::ops::Real;
 use crate::ops::activation::sigmoid;
+use crate::small::{inverse, square_root};
 
 /// Rows: red, green, blue; columns: the decorrelated channels (Lucid, `optvis/param/color.py`).
 const CORRELATION: [[f64; 3]; 3] = [[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]];

@@ -14,6 +14,7 @@ pub mod options;
 pub mod painter;
 pub mod parameter;
 pub mod penalty;
+pub mod reader;
 pub mod rendering;
 pub mod spectrum;
 pub mod transform;
@@ -23,13 +24,13 @@ pub mod view;
 mod function;
 #[cfg(test)]
 mod golden;
-mod small;
 mod sparse;
 
 pub use ascent::{maximise, maximise_on};
 pub use job::Job;
 pub use objective::Objective;
-pub use options::MaximiseOptions;
+pub use options::{JudgeOptions, MaximiseOptions};
 pub use painter::Data;
+pub use reader::{Reader, Seen};
 pub use rendering::{Planes, Rendering, png};
 pub use transform::Transforms;

@@ -1,5 +1,7 @@
 //! The `[maximise]` table of a study.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::optimiser::OptimiserKind;
@@ -7,6 +9,7 @@ use super::parameter::ParameterKind;
 use super::penalty::Penalties;
 use super::transform::Transforms;
 use crate::error::{Error, Result};
+use crate::model::Recipe;
 use crate::probe::{KINDS, Variant};
 
 /// What decorrelates channels.
@@ -20,6 +23,56 @@ pub enum Colours {
     None,
     /// The square root of the channels' covariance in the study's fit split.
     Data,
+}
+
+/// The network that pictures are judged by, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JudgeOptions {
+    /// A name of `cavern ls models` or the path of an ONNX file; left out, the study's own network judges. It should not
+    /// have been trained with the study's: what was climbed there must not be what is measured here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Its weights, as in `model.weights`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// Its linear head, as in `model.head`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<PathBuf>,
+    /// The names of its classes, as in `model.labels`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<PathBuf>,
+    /// Shaken and noised copies of a picture for its robustness.
+    pub copies: usize,
+}
+
+impl Default for JudgeOptions {
+    fn default() -> Self {
+        Self { model: None, weights: None, head: None, labels: None, copies: 32 }
+    }
+}
+
+impl JudgeOptions {
+    /// What the network is built from; none where the study's own network judges.
+    pub fn recipe(&self) -> Option<Recipe> {
+        let (weights, head, labels) = (self.weights.clone(), self.head.clone(), self.labels.clone());
+        self.model.clone().map(|name| Recipe { name, weights, head, labels, ..Recipe::default() })
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.model.is_none() && (self.weights.is_some() || self.head.is_some() || self.labels.is_some()) {
+            let problem = "it is left out, and yet files of it are named";
+            return Err(Error::key("maximise.judge.model", problem, "name the network, or leave its files out"));
+        }
+        if !(1..=4096).contains(&self.copies) {
+            return Err(Error::key("maximise.judge.copies", "out of range", "between 1 and 4096; 32 is the default"));
+        }
+        Ok(())
+    }
 }
 
 /// Settings of activation maximisation.
@@ -63,6 +116,12 @@ pub struct MaximiseOptions {
     pub layers: Vec<String>,
     /// Whether to render the opposite of each direction and a random direction beside it.
     pub controls: bool,
+    /// Whether to render the same in the network with random weights: what scores as well there says nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untrained: bool,
+    /// What pictures are judged by.
+    #[serde(skip_serializing_if = "JudgeOptions::is_default")]
+    pub judge: JudgeOptions,
 }
 
 impl Default for MaximiseOptions {
@@ -86,6 +145,8 @@ impl Default for MaximiseOptions {
             variants: vec![Variant::TranslationInvariant],
             layers: Vec::new(),
             controls: true,
+            untrained: false,
+            judge: JudgeOptions::default(),
         }
     }
 }
@@ -122,6 +183,7 @@ impl MaximiseOptions {
         wanted("cosine_power", (0.0..=16.0).contains(&self.cosine_power), "between 0 and 16")?;
         let asked = !self.kinds.is_empty() || !self.units.is_empty();
         wanted("kinds", asked, "name at least one kind, or units")?;
+        self.judge.check()?;
         wanted("variants", !self.variants.is_empty(), "some of \"full\", \"ti\", \"ti_max\" and \"ti_lse\"")
     }
 }
@@ -153,6 +215,11 @@ mod tests {
         ] {
             assert!(read(text).unwrap().check().unwrap_err().to_string().contains("maximise."), "{text}");
         }
+        for (text, key) in [("copies = 0", "judge.copies"), ("weights = 'a.pt'", "judge.model")] {
+            let message = read(&format!("[judge]\n{text}")).unwrap().check().unwrap_err().to_string();
+            assert!(message.contains(key), "{message}");
+        }
+        assert!(read("judge = { modell = 'a' }").is_err());
         read("kinds = []\nunits = [\"logits:1\"]").unwrap().check().unwrap();
         let message = read("kinds = [\"car\"]").unwrap().check().unwrap_err().to_string();
         assert!(message.contains("no direction"), "{message}");

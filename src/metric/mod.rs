@@ -11,6 +11,7 @@ pub mod estimate;
 pub mod faithfulness;
 pub mod hard;
 pub mod holm;
+pub mod maximisation;
 pub mod options;
 pub mod overlap;
 pub mod picture;

@@ -6,7 +6,7 @@ pub struct Metric {
     /// Its name in tables.
     pub name: &'static str,
     /// Its family: one of [`super::options::FAMILIES`], `fit` for what is known of a direction, `sensitivity` or `opinion`
-    /// for what the network is asked.
+    /// for what the network is asked, `maximise` for pictures that were rendered.
     pub family: &'static str,
     /// Whether a larger value is a better one.
     pub higher_is_better: bool,
@@ -81,6 +81,18 @@ pub const METRICS: &[Metric] = &[
     higher("opinion", "insertion", (-INF, INF)),
     lower("opinion", "deletion", (-INF, INF)),
     lower("opinion", "road", (-INF, INF)),
+    higher("maximise", "am_z", (-INF, INF)),
+    higher("maximise", "am_percentile", SHARE),
+    lower("maximise", "am_nearest", POSITIVE),
+    lower("maximise", "am_kid", (-INF, INF)),
+    lower("maximise", "am_frechet", POSITIVE),
+    lower("maximise", "am_slope_error", POSITIVE),
+    lower("maximise", "am_centroid", SHARE),
+    higher("maximise", "am_robustness", (-INF, INF)),
+    higher("maximise", "am_diversity", (0.0, 2.0)),
+    higher("maximise", "am_transfer", SHARE),
+    higher("maximise", "am_transfer_r", SIGNED),
+    higher("maximise", "am_path", SIGNED),
     higher("fit", "cos_classifier", SIGNED),
     higher("fit", "false_positives", POSITIVE),
     lower("fit", "gradient_norm", POSITIVE),
@@ -105,7 +117,7 @@ mod tests {
     use super::*;
     use crate::metric::options::FAMILIES;
 
-    const ASKED: [&str; 3] = ["fit", "sensitivity", "opinion"];
+    const ASKED: [&str; 4] = ["fit", "sensitivity", "opinion", "maximise"];
 
     #[test]
     fn every_metric_is_unique_and_documented() {

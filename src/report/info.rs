@@ -415,6 +415,85 @@ pub const METRICS: &[MetricInfo] = &[
         "How far a step along the direction, gone through the network, is from a step along the next layer's, in lengths \
          of that. 0 is the same step.",
     ),
+    metric(
+        "am_z",
+        "Score among real pictures",
+        "AM z",
+        "How many standard deviations a rendered picture's score lies above the mean of real pictures. A high one does not \
+         make a good picture: noise that a network likes has it too.",
+    ),
+    metric(
+        "am_percentile",
+        "Percentile among real pictures",
+        "AM pct",
+        "Share of real pictures that score below the rendered one. 0.5 is a typical real picture.",
+    ),
+    metric(
+        "am_nearest",
+        "Distance to the nearest real picture",
+        "AM near",
+        "Distance in the judging network's features to the nearest real picture, over the typical distance between real \
+         neighbours. 1 is as near as they are.",
+    ),
+    metric(
+        "am_kid",
+        "Kernel distance from real pictures",
+        "AM KID",
+        "Distance of all pictures of a layer from real ones in the judging network's features, by a kernel (KID). About 0 \
+         for real pictures.",
+    ),
+    metric(
+        "am_frechet",
+        "Fréchet distance from real pictures",
+        "AM FD",
+        "The same by means and covariances, in few dimensions. Held against as many real pictures: few have a larger \
+         distance for that alone.",
+    ),
+    metric(
+        "am_slope_error",
+        "Error of the spectrum's slope",
+        "AM slope",
+        "How far the slope of a picture's log power over log frequency is from real pictures' mean.",
+    ),
+    metric(
+        "am_centroid",
+        "Mean frequency",
+        "AM freq",
+        "Mean frequency of a picture in cycles a pixel, weighted by power. Neither side is better: near real pictures' is.",
+    ),
+    metric(
+        "am_robustness",
+        "Robustness of the picture",
+        "AM rob",
+        "Mean score of shaken and noised copies over the picture's own. Beside it the same for the real picture that scores \
+         best.",
+    ),
+    metric(
+        "am_diversity",
+        "Diversity over seeds",
+        "AM div",
+        "One less the cosine of features, over pairs of pictures of one objective. 0 where all seeds give one picture.",
+    ),
+    metric(
+        "am_transfer",
+        "Transfer to the judging network",
+        "AM transfer",
+        "For a class, its probability in the judging network; otherwise the percentile there of the channel that goes with \
+         the objective.",
+    ),
+    metric(
+        "am_transfer_r",
+        "Correlation of the judge's channel",
+        "AM r",
+        "How well that channel goes with the objective over real pictures. Where it is low, transfer says little.",
+    ),
+    metric(
+        "am_path",
+        "Path through the network",
+        "AM path",
+        "Rank correlation of channel means with those of the real pictures that score best, along the layers. Beside it the \
+         same for other real pictures: below it, the picture is worked through like none.",
+    ),
 ];
 
 /// All probes the suite fits, in the order they are shown.

@@ -111,9 +111,10 @@ pub struct RenderingFigure {
     pub probe: String,
     /// `full` or `ti`.
     pub variant: String,
-    /// `cav`, `negative` (the direction turned round) or `random`.
+    /// `cav`, `unit`, `negative` (the direction turned round), `random`, `untrained` (in the network with random weights)
+    /// or `real` (a picture of the dataset that scores highly).
     pub role: String,
-    /// The rendering's seed.
+    /// The rendering's seed; of a real picture its place among them, from 0.
     pub seed: u64,
     /// The objective's last value.
     pub score: f64,

@@ -3,7 +3,7 @@
 //! ```text
 //! extract ─► fit ─► localise ─► score ───────► report
 //!              │        └────► sensitivity ──┤
-//!              └──► maximise ────────────────┘
+//!              └──► maximise ────────────────┘   (renders, then judges)
 //! ```
 
 pub mod attack;

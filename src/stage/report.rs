@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::maximise::Role;
+use super::maximise::{Exemplar, Role};
 use super::statistics::statistics;
 use super::{Context, Layer, Progress, fit, fitted, localise, maximise, overlays, score, sensitivity, training};
 use crate::dataset::Presence;
@@ -51,11 +51,13 @@ struct Gathered {
     comparisons: Vec<Comparison>,
     correlations: Vec<Correlation>,
     asked: sensitivity::Shown,
+    maximised: maximise::Shown,
 }
 
 impl Gathered {
     fn of(context: &Context) -> Result<Self> {
-        let mut all = Self { asked: sensitivity::get(context)?, ..Self::default() };
+        let (asked, maximised) = (sensitivity::get(context)?, maximise::get(context)?);
+        let mut all = Self { asked, maximised, ..Self::default() };
         for (layer, variant) in context.units() {
             all.fitted.push((layer, variant, fit::get(context, layer, variant)?.1));
             let scored = score::get(context, layer, variant)?;
@@ -63,6 +65,7 @@ impl Gathered {
             all.samples.extend(scored.samples);
         }
         all.metrics.append(&mut all.asked.metrics);
+        all.metrics.append(&mut all.maximised.judged.metrics);
         (all.comparisons, all.correlations) = statistics(context, &all.metrics, &all.samples);
         Ok(all)
     }
@@ -146,9 +149,11 @@ fn counts(context: &Context) -> Vec<ConceptCount> {
 }
 
 fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
-    let renderings = maximise::get(context)?;
+    let renderings = &gathered.maximised.pictures;
     let curve = if context.graph.is_some() { context.study.model.recipe().curve()? } else { None };
     let skipped = context.dataset.skipped().iter().map(|s| (s.path.display().to_string(), s.reason.clone()));
+    let traces = renderings.iter().map(|(r, _)| Trace { label: label(r), values: r.trace.clone() }).collect();
+    let pictures: Vec<_> = renderings.iter().map(|(r, png)| figure(gathered, r, png.clone())).collect();
     Ok(Page {
         title: &context.study.name,
         about: &context.study.about,
@@ -162,8 +167,8 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
         kinds: kinds(context),
         norms: norms(context, gathered),
         overlays: [overlays::draw(context, &gathered.fitted)?, gathered.asked.overlays.clone()].concat(),
-        traces: renderings.iter().map(|(r, _)| Trace { label: label(r), values: r.trace.clone() }).collect(),
-        renderings: renderings.into_iter().map(|(r, png)| figure(gathered, &r, png)).collect(),
+        traces,
+        renderings: [pictures, exemplars(context, gathered)?].concat(),
         cosines: cosines(context, gathered),
         training: curve.as_ref().map(training::panels).unwrap_or_default(),
         skipped: skipped.collect(),
@@ -236,9 +241,32 @@ fn figure(gathered: &Gathered, r: &maximise::Rendered, png: Vec<u8>) -> Renderin
         seed: r.seed,
         score: r.score,
         note: r.diagnosis.clone(),
-        file: format!("maximised/{}.png", label(r).replace([' ', '/', ':'], "-")),
+        file: format!("maximised/{}.png", file_name(&label(r))),
         png,
     }
+}
+
+/// The real pictures beside those of directions and units; controls have none.
+fn exemplars(context: &Context, gathered: &Gathered) -> Result<Vec<RenderingFigure>> {
+    let wanted =
+        gathered.maximised.judged.exemplars.iter().filter(|e| matches!(e.rendered.role, Role::Cav | Role::Unit));
+    let figure = |e: &Exemplar| {
+        Ok(RenderingFigure {
+            percentile: None,
+            role: "real".to_owned(),
+            seed: e.rank as u64,
+            score: e.score,
+            note: Some(e.name.clone()),
+            file: format!("maximised/{}-real-{}.png", file_name(&e.rendered.label()), e.rank),
+            ..figure(gathered, &e.rendered, maximise::real(context, e)?)
+        })
+    };
+    wanted.map(figure).collect()
+}
+
+/// A label as part of a file's name.
+fn file_name(label: &str) -> String {
+    label.replace([' ', '/', ':'], "-")
 }
 
 /// Share of the test samples with the concept that score below the picture, in percent.

@@ -179,7 +179,7 @@ impl Study {
 
     /// Keys that name files or folders which are not there; addresses on the hub are not looked up.
     pub fn missing_files(&self) -> Vec<(&'static str, &Path)> {
-        let model = &self.model;
+        let (model, judge) = (&self.model, self.maximise.as_ref().map(|m| &m.judge));
         let named = [
             ("model.name", is_onnx(&model.name).then_some(Path::new(&model.name))),
             ("model.weights", model.weights.as_deref()),
@@ -187,6 +187,10 @@ impl Study {
             ("model.labels", model.labels.as_deref()),
             ("dataset.root", self.dataset.root.as_deref()),
             ("probe.imported", self.probe.imported.as_deref()),
+            ("maximise.judge.model", judge.and_then(|j| j.model.as_deref()).filter(|m| is_onnx(m)).map(Path::new)),
+            ("maximise.judge.weights", judge.and_then(|j| j.weights.as_deref())),
+            ("maximise.judge.head", judge.and_then(|j| j.head.as_deref())),
+            ("maximise.judge.labels", judge.and_then(|j| j.labels.as_deref())),
         ];
         let paths = named.into_iter().filter_map(|(key, path)| Some((key, path?)));
         paths.filter(|(_, path)| !hub::is_address(path) && !path.exists()).collect()

@@ -27,6 +27,18 @@ struct Grid {
     lines: Vec<Line>,
 }
 
+impl Grid {
+    /// Removes columns from the given one on that no line has pictures in.
+    fn drop_empty(&mut self, from: usize) {
+        for column in (from..self.columns.len()).rev() {
+            if self.lines.iter().all(|line| line.cells[column].is_empty()) {
+                self.columns.remove(column);
+                self.lines.iter_mut().for_each(|line| drop(line.cells.remove(column)));
+            }
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Line {
     name: String,
@@ -119,30 +131,40 @@ pub(super) fn renderings(renderings: &[RenderingFigure]) -> Vec<Layer> {
 
 fn rendering_grid(own: &[&RenderingFigure]) -> Grid {
     let of_role = |role: &str| own.iter().copied().filter(|r| r.role == role).collect::<Vec<_>>();
-    let (cavs, negatives, random) = (of_role("cav"), of_role("negative"), of_role("random"));
+    let [cavs, negatives, random, units] = ["cav", "negative", "random", "unit"].map(of_role);
+    let [untrained, real] = ["untrained", "real"].map(of_role);
     let mut probes = sorted(cavs.iter().map(|r| r.probe.as_str()));
     probes.sort_by_key(|p| probe_order(p));
+    // Units have one kind of picture, in the first column, and no opposite.
+    let first: Vec<&str> = if units.is_empty() || !probes.is_empty() { probes.clone() } else { vec!["unit"] };
     let mut places: Vec<(&str, &str)> = Vec::new();
-    for concept in sorted(cavs.iter().map(|r| r.concept.as_str())) {
-        let of_concept = cavs.iter().filter(|r| r.concept == concept);
+    for concept in sorted(cavs.iter().chain(&units).map(|r| r.concept.as_str())) {
+        let of_concept = cavs.iter().chain(&units).filter(|r| r.concept == concept);
         places.extend(sorted(of_concept.map(|r| r.variant.as_str())).into_iter().map(|v| (concept, v)));
     }
     let line = |(concept, variant): &(&str, &str)| {
         let here = |r: &&&RenderingFigure| r.concept == *concept && r.variant == *variant;
-        let cell = |probe: &&str| pictures(cavs.iter().filter(here).filter(|r| r.probe == **probe), false);
-        let mut cells: Vec<Vec<Picture>> = probes.iter().map(cell).collect();
-        cells.push(pictures(negatives.iter().filter(here), true));
+        let of_probe = |probe: &str| pictures(cavs.iter().filter(here).filter(|r| r.probe == probe), false);
+        let mut cells: Vec<Vec<Picture>> = first.iter().map(|probe| of_probe(probe)).collect();
+        if let Some(cell) = cells.first_mut() {
+            cell.extend(pictures(units.iter().filter(here), false));
+        }
+        let others = [(&negatives, true), (&untrained, !probes.is_empty()), (&real, false)];
+        cells.extend(others.map(|(all, named)| pictures(all.iter().filter(here), named)));
         Line { name: (*concept).to_owned(), detail: (*variant).to_owned(), cells }
     };
     let mut lines: Vec<Line> = places.iter().map(line).collect();
     for variant in sorted(random.iter().map(|r| r.variant.as_str())) {
         let mut cells = vec![pictures(random.iter().filter(|r| r.variant == variant), false)];
-        cells.resize_with(probes.len().max(1) + 1, Vec::new);
+        cells.resize_with(first.len().max(1) + 3, Vec::new);
         lines.push(Line { name: "Random direction".to_owned(), detail: variant.to_owned(), cells });
     }
-    let mut columns: Vec<String> = probes.iter().map(|p| probe_label(p).to_owned()).collect();
-    columns.push("Turned round".to_owned());
-    Grid { title: String::new(), head: "Concept", columns, lines }
+    let mut columns: Vec<String> =
+        first.iter().map(|p| if *p == "unit" { "Unit" } else { probe_label(p) }.to_owned()).collect();
+    columns.extend(["Turned round", "Untrained network", "Real pictures"].map(str::to_owned));
+    let mut grid = Grid { title: String::new(), head: "Concept", columns, lines };
+    grid.drop_empty(first.len().max(1));
+    grid
 }
 
 /// One cell, by kind and seed; `named` where it has pictures of several kinds.
@@ -164,7 +186,7 @@ fn rendering_picture(r: &RenderingFigure) -> Picture {
     Picture {
         data: uri(&r.png),
         file: r.file.clone(),
-        caption: format!("seed {}", r.seed),
+        caption: if r.role == "real" { format!("real {}", r.seed + 1) } else { format!("seed {}", r.seed) },
         detail: score(r.score) + &percentile.unwrap_or_default(),
         note: r.note.clone().unwrap_or_default(),
     }

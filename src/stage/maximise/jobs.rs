@@ -89,3 +89,9 @@ fn order(layer: &str, concept: &str, probe: &str, role: Role, seed: u64) -> Rend
         diagnosis: None,
     }
 }
+
+/// The same directions and units, for the network with random weights.
+pub(super) fn untrained(orders: &[Order]) -> Vec<Order> {
+    let wanted = orders.iter().filter(|(r, _)| matches!(r.role, Role::Cav | Role::Unit));
+    wanted.map(|(r, o)| (Rendered { role: Role::Untrained, ..r.clone() }, o.clone())).collect()
+}

@@ -1,41 +1,88 @@
-//! Pictures of what directions and units ask for, with their controls.
+//! Pictures of what directions and units ask for, with their controls, and how good they are.
 
 mod data;
 mod jobs;
+mod judge;
 mod studio;
+mod untrained;
 
 pub use data::data;
 pub use jobs::of_units;
+pub use judge::{Exemplar, Judged};
 pub use studio::{Order, Rendered, Role, Studio};
 
 use super::{Context, Progress};
 use crate::error::Result;
-use crate::maximise::{Data, MaximiseOptions};
+use crate::maximise::MaximiseOptions;
+use crate::model::Graph;
 
-/// Renders what the store lacks.
+/// A network with the pictures that are made in it.
+struct Set<'a> {
+    studio: Studio<'a>,
+    orders: Vec<Order>,
+}
+
+/// Renders what the store lacks, and judges it.
 ///
 /// # Errors
-/// When directions are missing, a unit does not exist, or the network fails.
+/// When directions are missing, a unit does not exist, or a network fails.
 pub fn run(context: &Context) -> Result<()> {
     let Some(options) = &context.study.maximise else { return Ok(()) };
-    let jobs = jobs::of_study(context, options)?;
-    let studio = studio(context, options, data(context, options)?)?;
-    let mut progress = Progress::start("maximise", jobs.len() * options.steps);
-    studio.render(&jobs, |steps, new| progress.advance(steps, new))?;
+    let random = untrained::network(context, options)?;
+    let sets = sets(context, options, random.as_ref())?;
+    let pictures: usize = sets.iter().map(|set| set.orders.len()).sum();
+    let mut progress = Progress::start("maximise", pictures * options.steps);
+    for set in &sets {
+        set.studio.render(&set.orders, |steps, new| progress.advance(steps, new))?;
+    }
     progress.finish("picture steps");
-    Ok(())
+    judge::run(context, options, &sets)
 }
 
-/// Every picture of the study with its PNG, in order.
+/// What the stage has to show.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Every picture with its PNG, in order.
+    pub pictures: Vec<(Rendered, Vec<u8>)>,
+    /// How good they are, and the real ones beside them.
+    pub judged: Judged,
+}
+
+/// Everything that was rendered and judged.
 ///
 /// # Errors
-/// When one is missing or damaged.
-pub fn get(context: &Context) -> Result<Vec<(Rendered, Vec<u8>)>> {
-    let Some(options) = &context.study.maximise else { return Ok(Vec::new()) };
-    studio(context, options, data(context, options)?)?.get(&jobs::of_study(context, options)?)
+/// When it has not been, or an artifact is damaged.
+pub fn get(context: &Context) -> Result<Shown> {
+    let Some(options) = &context.study.maximise else { return Ok(Shown::default()) };
+    let random = untrained::network(context, options)?;
+    let sets = sets(context, options, random.as_ref())?;
+    let mut shown = Shown { judged: judge::get(context, options, &sets)?, ..Shown::default() };
+    for set in &sets {
+        shown.pictures.extend(set.studio.get(&set.orders)?);
+    }
+    Ok(shown)
 }
 
-fn studio<'a>(context: &'a Context, options: &'a MaximiseOptions, data: Data) -> Result<Studio<'a>> {
-    let (graph, device) = (context.network()?, &context.device);
-    Ok(Studio { graph, device, store: &context.store, seed: context.seed, options, data })
+/// A real picture of the dataset as the study's network sees it, as a PNG.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn real(context: &Context, exemplar: &Exemplar) -> Result<Vec<u8>> {
+    judge::picture(context, exemplar)
+}
+
+/// The study's network with its pictures, and the one with random weights.
+fn sets<'a>(context: &'a Context, options: &'a MaximiseOptions, random: Option<&'a Graph>) -> Result<Vec<Set<'a>>> {
+    let orders = jobs::of_study(context, options)?;
+    let mut all = Vec::new();
+    let data = data(context, options)?;
+    let set = |graph: &'a Graph, orders: Vec<Order>| {
+        let (device, store, data) = (&context.device, &context.store, data.clone());
+        Set { studio: Studio { graph, device, store, seed: context.seed, options, data }, orders }
+    };
+    if let Some(graph) = random {
+        all.push(set(graph, jobs::untrained(&orders)));
+    }
+    all.insert(0, set(context.network()?, orders));
+    Ok(all)
 }

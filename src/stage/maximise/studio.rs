@@ -1,11 +1,12 @@
 //! Where pictures are made, batch by batch, and kept.
 
 use candle_core::Device;
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::maximise::{Data, Job, MaximiseOptions, Objective, Rendering, maximise_on};
+use crate::maximise::{Data, Job, JudgeOptions, MaximiseOptions, Objective, Planes, Rendering, maximise_on};
 use crate::model::Graph;
 use crate::probe::Variant;
 use crate::seed::Seed;
@@ -29,6 +30,8 @@ pub enum Role {
     Random,
     /// A unit, or a sum of units.
     Unit,
+    /// A CAV or a unit in the network with random weights.
+    Untrained,
 }
 
 impl Role {
@@ -39,6 +42,7 @@ impl Role {
             Self::Negative => "negative",
             Self::Random => "random",
             Self::Unit => "unit",
+            Self::Untrained => "untrained",
         }
     }
 }
@@ -81,6 +85,7 @@ impl Rendered {
             Some(variant) => {
                 format!("{} {} {} {} {}", self.layer, self.concept, self.probe, variant.name(), self.role.name())
             }
+            None if self.role == Role::Untrained => format!("{} {}", self.concept, self.role.name()),
             None => self.concept.clone(),
         }
     }
@@ -152,6 +157,24 @@ impl Studio<'_> {
         Ok(all)
     }
 
+    /// The last pictures as they are, in order; only a batch of them is in memory. An error stands for a batch that is
+    /// missing or damaged.
+    pub fn last<'o>(&'o self, orders: &'o [Order]) -> impl Iterator<Item = Result<Planes>> + 'o {
+        let read = |batch| planes(&self.store.get(KIND, &self.key(batch)?, "maximise")?.read(PICTURES)?, "last");
+        self.batches(orders).into_iter().flat_map(move |batch| match read(batch) {
+            Ok(planes) => planes.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        })
+    }
+
+    /// Keys of the artifacts that the pictures are in, in order.
+    ///
+    /// # Errors
+    /// When a value has no JSON form.
+    pub fn keys(&self, orders: &[Order]) -> Result<Vec<Digest>> {
+        self.batches(orders).into_iter().map(|batch| self.key(batch)).collect()
+    }
+
     /// Pictures that end at the same layers, a batch at a time.
     fn batches<'o>(&self, orders: &'o [Order]) -> Vec<&'o [Order]> {
         let alike = orders.chunk_by(|(_, a), (_, b)| a.nodes() == b.nodes());
@@ -170,6 +193,8 @@ impl Studio<'_> {
             batch: 0,
             seeds: 0,
             controls: true,
+            untrained: false,
+            judge: JudgeOptions::default(),
             ..self.options.clone()
         };
         let spectrum = self.data.spectrum.as_ref().map(|s| s.magnitudes().to_vec());
@@ -219,4 +244,20 @@ fn pictures(made: &[Rendering]) -> Result<Vec<u8>> {
     let best = bytes(made.iter().map(|r| r.best.values.as_slice()).collect());
     let view = |bytes| TensorView::new(Dtype::F32, vec![made.len(), channels, height, width], bytes).map_err(failure);
     safetensors::serialize([("last", view(&last)?), ("best", view(&best)?)], None).map_err(failure)
+}
+
+/// The pictures of one of the tensors that [`pictures`] writes.
+fn planes(bytes: &[u8], name: &str) -> Result<Vec<Planes>> {
+    let hint = "remove the artifact and run `cavern maximise STUDY` again";
+    let damaged = |e: safetensors::SafeTensorError| Error::data(PICTURES, format!("cannot be read: {e}"), hint);
+    let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
+    let tensor = file.tensor(name).map_err(damaged)?;
+    let &[_, channels, height, width] = tensor.shape() else {
+        return Err(Error::data(PICTURES, format!("its pictures have the shape {:?}", tensor.shape()), hint));
+    };
+    let shape = [channels, height, width];
+    let values: Vec<f32> =
+        tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let each = values.chunks_exact((channels * height * width).max(1));
+    Ok(each.map(|values| Planes { shape, values: values.to_vec() }).collect())
 }
