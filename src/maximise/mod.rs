@@ -26,7 +26,7 @@ mod small;
 mod sparse;
 
 pub use ascent::{maximise, maximise_on};
-pub use job::Job;
+pub use job::{Job, Start};
 pub use objective::Objective;
 pub use options::MaximiseOptions;
 pub use painter::Data;
