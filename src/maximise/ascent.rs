@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
-use super::job::Job;
+use super::job::{Job, Start};
 use super::optimiser::Optimiser;
 use super::options::MaximiseOptions;
 use super::painter::{Data, Painter};
@@ -141,8 +141,9 @@ impl<'a> Ascent<'a> {
         for job in jobs {
             match &job.start {
                 None => numbers.extend(painter.start(seed, &format!("maximise noise {}", job.seed))),
-                Some(start) if start.len() == each => numbers.extend(start),
-                Some(start) => {
+                Some(Start::Picture(picture)) => numbers.extend(painter.numbers_of(picture)?),
+                Some(Start::Numbers(start)) if start.len() == each => numbers.extend(start),
+                Some(Start::Numbers(start)) => {
                     let problem = format!("it starts from {} numbers, wanted {each}", start.len());
                     return Err(cut.failure(job, &problem, "start from numbers of the same parameterisation"));
                 }
@@ -265,6 +266,7 @@ mod tests {
     use crate::dataset::preprocess::{Filter, Preprocess};
     use crate::maximise::objective::{Objective, Reading, Term};
     use crate::maximise::optimiser::OptimiserKind;
+    use crate::maximise::options::Colours;
     use crate::maximise::parameter::ParameterKind;
     use crate::maximise::penalty::Penalties;
     use crate::maximise::transform::{Preset, Transforms};
@@ -273,6 +275,8 @@ mod tests {
     use crate::ops::{Activation, Conv2d, Padding};
     use crate::probe::Variant;
     use candle_core::DType;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     const TI: Variant = Variant::TranslationInvariant;
 
@@ -300,6 +304,39 @@ mod tests {
 
     fn run(graph: &Graph, jobs: &[Job], options: &MaximiseOptions) -> Vec<Rendering> {
         maximise(graph, jobs, options, &Data::default(), Seed(7), |_| {}).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+        #[test]
+        fn a_picture_has_numbers_that_give_it_back(picture in vec(0.02f32..0.98, 768), kind in 0..3usize) {
+            let g = graph(0.0);
+            let parameter = [ParameterKind::Fourier, ParameterKind::Pixel, ParameterKind::Laplacian][kind];
+            for colours in [Colours::Natural, Colours::None] {
+                let options = MaximiseOptions { parameter, colours, ..options() };
+                let painter = Painter::new(&g, &Device::Cpu, 2, &options, &Data::default()).unwrap();
+                let numbers = painter.tensor(&painter.numbers_of(&picture).unwrap(), 1).unwrap();
+                let back = painter.picture(&painter.plain(&numbers).unwrap()).unwrap();
+                let back = back.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                prop_assert!(back.iter().zip(&picture).all(|(a, b)| (a - b).abs() < 1e-3));
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_start_from_a_picture_says_so() {
+        let g = graph(0.0);
+        let message = |start: Vec<f32>, options: MaximiseOptions, data: Data| {
+            let jobs = [Job { start: Some(Start::Picture(start)), ..job("v", &V, 0) }];
+            maximise(&g, &jobs, &options, &data, Seed(1), |_| {}).unwrap_err().to_string()
+        };
+        let cppn = MaximiseOptions { parameter: ParameterKind::Cppn, ..options() };
+        assert!(message(vec![0.5; 768], cppn, Data::default()).contains("maximise.parameter"));
+        assert!(message(vec![0.5; 3], options(), Data::default()).contains("768"));
+        let same = Data { covariance: Some(vec![1.0; 9]), spectrum: None };
+        let fitted = MaximiseOptions { colours: Colours::Data, ..options() };
+        let message = message(vec![0.5; 768], fitted, same);
+        assert!(message.contains("maximise.colours"), "{message}");
     }
 
     const V: [f32; 6] = [0.5, -0.5, 0.5, 0.0, 0.0, 0.5];
@@ -459,9 +496,9 @@ mod tests {
         let g = graph(0.0);
         let painter = Painter::new(&g, &Device::Cpu, 1, &options(), &Data::default()).unwrap();
         let start = painter.start(Seed(7), "maximise noise 0");
-        let given = Job { start: Some(start), ..job("v", &V, 0) };
+        let given = Job { start: Some(Start::Numbers(start)), ..job("v", &V, 0) };
         assert_eq!(run(&g, &[given], &options()), run(&g, &[job("v", &V, 0)], &options()));
-        let short = Job { start: Some(vec![0.0; 3]), ..job("v", &V, 0) };
+        let short = Job { start: Some(Start::Numbers(vec![0.0; 3])), ..job("v", &V, 0) };
         let message = maximise(&g, &[short], &options(), &Data::default(), Seed(7), |_| {}).unwrap_err().to_string();
         assert!(message.contains("3 numbers"), "{message}");
     }

@@ -18,6 +18,9 @@ use crate::small::{inverse, square_root};
 /// Rows: red, green, blue; columns: the decorrelated channels (Lucid, `optvis/param/color.py`).
 const CORRELATION: [[f64; 3]; 3] = [[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]];
 
+/// Values of a given picture keep at least this distance from 0 and 1: half a level of eight bits.
+const EDGE: f64 = 0.5 / 255.0;
+
 /// What happens to plain values: `(sigmoid(M x) - mean) / std` by channel.
 #[derive(Debug, Clone)]
 pub struct Colour(Arc<Tables>);
@@ -81,6 +84,17 @@ impl Colour {
             }
         }
         out
+    }
+
+    /// The plain values that give a picture `[channel, height, width]` of values in \[0, 1\], which are moved a little away
+    /// from 0 and 1: nothing finite gives those. `None` where M has no inverse.
+    pub fn invert(&self, picture: &[f32]) -> Option<Vec<f32>> {
+        inverse(&self.0.matrix, self.channels())?;
+        let logit = |v: &f32| {
+            let v = f64::from(*v).clamp(EDGE, 1.0 - EDGE);
+            (v / (1.0 - v)).ln() as f32
+        };
+        Some(self.decorrelate(&picture.iter().map(logit).collect::<Vec<_>>()))
     }
 
     /// How many channels there are.

@@ -5,7 +5,7 @@ use ndarray::{ArrayD, OwnedRepr};
 use ndarray_npy::NpzReader;
 
 use super::transform::{Affine, Transforms, blur, sample};
-use super::{Data, Job, MaximiseOptions, Objective, maximise, unit};
+use super::{Data, Job, MaximiseOptions, Objective, Start, maximise, unit};
 use crate::dataset::preprocess::{Filter, Preprocess};
 use crate::maximise::parameter::ParameterKind;
 use crate::model::graph::{Graph, GraphBuilder, Op};
@@ -60,7 +60,8 @@ fn twenty_steps_follow_lucents_trace() {
             let base = MaximiseOptions { steps: 20, transforms: Transforms::NONE, ..MaximiseOptions::default() };
             let options = MaximiseOptions { parameter, ..base };
             let start = Some(values(&format!("{name}_start")));
-            let job = Job { label: (*goal).into(), objective: objective.clone(), seed: 0, start };
+            let job =
+                Job { label: (*goal).into(), objective: objective.clone(), seed: 0, start: start.map(Start::Numbers) };
             let got = maximise(&graph, &[job], &options, &Data::default(), Seed(1), |_| {}).unwrap().remove(0);
             for (step, (got, wanted)) in got.trace.iter().zip(values(&format!("{name}_{goal}"))).enumerate() {
                 assert!((got - wanted).abs() < 1e-3 * wanted.abs(), "{name} {goal} step {step}: {got} {wanted}");

@@ -27,7 +27,7 @@ mod golden;
 mod sparse;
 
 pub use ascent::{maximise, maximise_on};
-pub use job::Job;
+pub use job::{Job, Start};
 pub use objective::Objective;
 pub use options::{JudgeOptions, MaximiseOptions};
 pub use painter::Data;

@@ -99,6 +99,27 @@ impl Painter {
         self.parameter.start(seed, name)
     }
 
+    /// The numbers of a picture `[channel, height, width]` of values in \[0, 1\].
+    ///
+    /// # Errors
+    /// When it has another size, or the parameterisation or its colours have no way back from a picture.
+    pub(super) fn numbers_of(&self, picture: &[f32]) -> Result<Vec<f32>> {
+        let [height, width] = self.frame.size;
+        let wanted = self.picture.channels() * height * width;
+        if picture.len() != wanted {
+            let problem = format!("it has {} values, the network wants {wanted}", picture.len());
+            return Err(Error::data("the picture to start from", problem, "give a picture of the network's size"));
+        }
+        let plain = self.picture.invert(picture).ok_or_else(|| {
+            let problem = "the data's channels depend on each other, so that no picture has numbers of its own";
+            Error::key("maximise.colours", problem, "choose \"natural\" or \"none\" to start from a picture")
+        })?;
+        self.parameter.invert(&plain).ok_or_else(|| {
+            let problem = "\"cppn\" cannot start from a picture";
+            Error::key("maximise.parameter", problem, "choose \"fourier\", \"pixel\", \"laplacian\" or \"maco\"")
+        })
+    }
+
     /// The numbers of some pictures, where the network is.
     pub(super) fn tensor(&self, numbers: &[f32], pictures: usize) -> Result<Tensor> {
         let shape = [&[pictures], self.parameter.shape().as_slice()].concat();

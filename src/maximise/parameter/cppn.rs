@@ -81,6 +81,11 @@ impl Parameter for Cppn {
         }
         x.reshape((batch, self.channels, self.height, self.width))
     }
+
+    /// No network is known that draws a given picture.
+    fn invert(&self, _: &[f32]) -> Option<Vec<f32>> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -71,6 +71,24 @@ impl Parameter for Fourier {
     fn apply(&self, spectrum: &Tensor) -> Result<Tensor> {
         function::apply(spectrum, self.clone())
     }
+
+    /// The forward transform, without the weights. It follows from the transpose, which has every weight once more.
+    fn invert(&self, plain: &[f32]) -> Option<Vec<f32>> {
+        let (scale, half) = (&self.0.scale, self.0.half());
+        let plain: Vec<f64> = plain.iter().map(|v| f64::from(*v)).collect();
+        let transposed = self.backward(&plain, &plain);
+        let of = |(i, v): (usize, &f64)| {
+            let weight = copies(i % half, self.0.width) * scale[i % scale.len()].powi(2);
+            (v * DIVISOR * DIVISOR / weight) as f32
+        };
+        Some(transposed.iter().enumerate().map(of).collect())
+    }
+}
+
+/// How many coefficients of the full spectrum one of the half spectrum stands for: all but those of the first and the middle
+/// column stand for their mirror too.
+fn copies(column: usize, width: usize) -> f64 {
+    if column == 0 || 2 * column == width { 1.0 } else { 2.0 }
 }
 
 /// `e^(i a) (re + i im)` as a real matrix: `[[cos, -sin], [sin, cos]]`.
@@ -88,13 +106,13 @@ fn row_table(height: usize) -> Vec<f64> {
     table
 }
 
-/// Real part of the transform of a half row; all but the first and the middle coefficient stand for their mirror too.
+/// Real part of the transform of a half row.
 fn column_table(height: usize, width: usize) -> Vec<f64> {
     let half = width / 2 + 1;
     let unit = 1.0 / ((height * width) as f64).sqrt() / DIVISOR;
     let mut table = vec![0.0; 2 * half * width];
     for k in 0..half {
-        let weight = if k == 0 || 2 * k == width { unit } else { 2.0 * unit };
+        let weight = copies(k, width) * unit;
         for x in 0..width {
             let (sin, cos) = (TAU * (k * x % width) as f64 / width as f64).sin_cos();
             table[k * width + x] = weight * cos;

@@ -54,6 +54,13 @@ impl Parameter for Laplacian {
         }
         sum.ok_or_else(|| candle_core::Error::Msg("a pyramid has a level".into()))
     }
+
+    /// The finest level holds the picture, and the others are zero.
+    fn invert(&self, plain: &[f32]) -> Option<Vec<f32>> {
+        let mut numbers = plain.to_vec();
+        numbers.resize(self.shape()[0], 0.0);
+        Some(numbers)
+    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,17 @@ impl Parameter for Maco {
         let imaginary = phases.sin()?.broadcast_mul(&magnitude)?;
         standardise(&self.fourier.apply(&Tensor::stack(&[&real, &imaginary], 2)?)?)
     }
+
+    /// The picture's phases: its own magnitudes give way to those of the data.
+    fn invert(&self, plain: &[f32]) -> Option<Vec<f32>> {
+        let [_, height, half] = self.shape;
+        let spectrum = self.fourier.invert(plain)?;
+        let phases = spectrum.chunks_exact(2 * height * half).flat_map(|plane| {
+            let (real, imaginary) = plane.split_at(height * half);
+            imaginary.iter().zip(real).map(|(im, re)| im.atan2(*re))
+        });
+        Some(phases.collect())
+    }
 }
 
 /// Mean 0 and standard deviation 1 of every picture's values.
@@ -61,6 +72,20 @@ fn standardise(x: &Tensor) -> Result<Tensor> {
 mod tests {
     use super::*;
     use candle_core::Device;
+
+    #[test]
+    fn a_picture_comes_back_from_its_phases_under_its_own_magnitudes() {
+        let shape = [2, 6, 6];
+        let picture: Vec<f32> = (0..72).map(|i| ((i * i % 23) as f32).sin()).collect();
+        let mut spectrum = Spectrum::of(shape);
+        spectrum.add(&picture).unwrap();
+        let maco = Maco::new(&spectrum);
+        let numbers = Tensor::from_vec(maco.invert(&picture).unwrap(), (1, 2, 6, 4), &Device::Cpu).unwrap();
+        let back = maco.apply(&numbers).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let wanted = standardise(&Tensor::from_vec(picture, (1, 2, 6, 6), &Device::Cpu).unwrap()).unwrap();
+        let wanted = wanted.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(back.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-3), "{back:?} {wanted:?}");
+    }
 
     #[test]
     fn pictures_have_the_datas_magnitudes_up_to_one_factor() {

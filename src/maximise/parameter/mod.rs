@@ -33,6 +33,10 @@ pub trait Parameter: Send + Sync {
     /// # Errors
     /// When the shape does not fit.
     fn apply(&self, numbers: &Tensor) -> Result<Tensor>;
+
+    /// The numbers of a plain picture `[channel, height, width]`: what an ascent from a photograph starts from. `None` where
+    /// a picture has no such numbers.
+    fn invert(&self, plain: &[f32]) -> Option<Vec<f32>>;
 }
 
 /// A parameterisation by name.

@@ -33,4 +33,8 @@ impl Parameter for Pixel {
     fn apply(&self, numbers: &Tensor) -> Result<Tensor> {
         Ok(numbers.clone())
     }
+
+    fn invert(&self, plain: &[f32]) -> Option<Vec<f32>> {
+        Some(plain.to_vec())
+    }
 }
