@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor, Var};
 use cavern::dataset::preprocess::{Filter, Preprocess};
-use cavern::maximise::{Job, MaximiseOptions, maximise};
+use cavern::maximise::{Data, Job, MaximiseOptions, Objective, maximise};
 use cavern::model::graph::{Graph, GraphBuilder, Op};
 use cavern::ops::{Activation, Conv2d, Padding};
 use cavern::probe::Variant;
@@ -151,13 +151,14 @@ fn networks() -> Outcome {
     let direction = vec![(1.0 / 1280f32).sqrt(); 1280];
     let job = |seed| Job {
         label: "bench".into(),
-        direction: direction.clone(),
-        variant: Variant::TranslationInvariant,
+        objective: Objective::direction(head, direction.clone(), Variant::TranslationInvariant, 0.0),
         seed,
+        start: None,
     };
     let jobs: Vec<Job> = (0..8).map(job).collect();
     let options = MaximiseOptions { steps: 8, ..MaximiseOptions::default() };
-    measure("maximise, 8 pictures' steps", 64, 2, || Ok(maximise(&graph, head, &jobs, &options, Seed(1), |_| {})?))
+    let data = Data::default();
+    measure("maximise, 8 pictures' steps", 64, 2, || Ok(maximise(&graph, &jobs, &options, &data, Seed(1), |_| {})?))
 }
 
 /// Time of every layer by itself.
