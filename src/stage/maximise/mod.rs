@@ -2,10 +2,12 @@
 
 mod data;
 mod jobs;
+mod photograph;
 mod studio;
 
 pub use data::data;
 pub use jobs::of_units;
+pub use photograph::Photograph;
 pub use studio::{Order, Rendered, Role, Studio};
 
 use super::{Context, Progress};
@@ -37,5 +39,5 @@ pub fn get(context: &Context) -> Result<Vec<(Rendered, Vec<u8>)>> {
 
 fn studio<'a>(context: &'a Context, options: &'a MaximiseOptions, data: Data) -> Result<Studio<'a>> {
     let (graph, device) = (context.network()?, &context.device);
-    Ok(Studio { graph, device, store: &context.store, seed: context.seed, options, data })
+    Ok(Studio { graph, device, store: &context.store, seed: context.seed, options, data, start: None })
 }
