@@ -32,7 +32,9 @@ pub enum Command {
     /// Render what a study's directions, or units of a network, ask for (activation maximisation)
     #[command(after_help = "Examples:\n  \
         cavern maximise probes/quickstart.toml --set maximise.steps=64\n  \
-        cavern maximise elements_cnn conv6:3 'conv6:3 - conv6:5' logits:0 --set maximise.steps=64\n\n\
+        cavern maximise elements_cnn conv6:3 'conv6:3 - conv6:5' logits:0 --set maximise.steps=64\n  \
+        cavern maximise efficientnet_lite0 logits:tabby --from cat.jpg --set maximise.penalties.near=10\n  \
+        cavern maximise efficientnet_lite0 --from cat.jpg --caricature blocks.4\n\n\
         A unit is LAYER:CHANNEL, its mean over positions; LAYER:CHANNEL@ROW,COLUMN or @centre, one position;\n\
         LAYER:CHANNEL@class, the class token; LAYER:headN, an attention head; LAYER:NAME, a class's logit. Units are\n\
         added and subtracted with spaces about the sign, and weighted as in '0.5*conv6:3 + conv6:5'. Layers are those\n\
@@ -118,11 +120,17 @@ pub struct MaximiseArgs {
     /// Units of the model's layers: LAYER:UNIT
     #[arg(value_name = "LAYER:UNIT")]
     pub units: Vec<String>,
-    /// With units: the weights file
-    #[arg(long, value_name = "PATH", requires = "units")]
+    /// With a model: a photograph to start from instead of noise; where it was changed is written beside every picture
+    #[arg(long, value_name = "PICTURE")]
+    pub from: Option<PathBuf>,
+    /// With --from: render what makes the photograph's own activation at this layer larger
+    #[arg(long, value_name = "LAYER", requires = "from")]
+    pub caricature: Option<String>,
+    /// With a model: the weights file
+    #[arg(long, value_name = "PATH")]
     pub weights: Option<PathBuf>,
-    /// With units: height and width of the input in pixels, where the network allows a choice
-    #[arg(long, value_name = "PIXELS", requires = "units")]
+    /// With a model: height and width of the input in pixels, where the network allows a choice
+    #[arg(long, value_name = "PIXELS")]
     pub size: Option<usize>,
     /// Change a key: --set maximise.steps=256
     #[arg(long = "set", value_name = "KEY=VALUE")]

@@ -146,6 +146,33 @@ fn predict_answers_for_a_picture_and_explains_the_rest() {
 }
 
 #[test]
+fn a_photograph_is_accentuated_and_caricatured_with_maps_of_what_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let photo = ["--from", "tests/golden/photo.jpg", "--out", out];
+    let sets = ["--set", "maximise.steps=3", "--set", "maximise.seeds=1", "--set", "maximise.penalties.near=1"];
+    let asked = ["maximise", "elements_cnn", "conv6:3", "--caricature", "conv5"];
+    let output = cavern(&[&asked[..], &photo, &sets].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["conv6-3-0-from-photo", "conv5-like-photo-0-from-photo"] {
+        for end in ["", "-map"] {
+            let path = dir.path().join(format!("maximised-elements_cnn/{name}{end}.png"));
+            assert!(image::open(&path).is_ok(), "{}", path.display());
+        }
+    }
+    assert!(
+        mistake(&[&["maximise", "elements_cnn", "--caricature", "conv7"][..], &photo].concat()).contains("`conv7`")
+    );
+    let alone = ["maximise", "elements_cnn", "--caricature", "conv4"];
+    let alone = cavern(&[&alone[..], &photo, &sets].concat()).output().unwrap();
+    assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stderr));
+    let message = mistake(&[&["maximise", "probes/quickstart.toml"][..], &photo].concat());
+    assert!(message.contains("--from"), "{message}");
+    let message = mistake(&["maximise", "elements_cnn", "conv6:3", "--from", "Cargo.toml"]);
+    assert!(message.contains("Cargo.toml"), "{message}");
+}
+
+#[test]
 fn a_profile_lists_every_layer_and_the_processors_measure() {
     let output = cavern(&["profile", "elements_cnn", "--batch", "2", "--runs", "1", "--gradient"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

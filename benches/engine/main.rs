@@ -152,8 +152,8 @@ fn networks() -> Outcome {
     let job = |seed| Job {
         label: "bench".into(),
         objective: Objective::direction(head, direction.clone(), Variant::TranslationInvariant, 0.0),
-        start: None,
         seed,
+        start: None,
     };
     let jobs: Vec<Job> = (0..8).map(job).collect();
     let options = MaximiseOptions { steps: 8, ..MaximiseOptions::default() };

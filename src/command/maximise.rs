@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::maximise::{Data, JudgeOptions, MaximiseOptions};
 use crate::seed::Seed;
 use crate::stage::context::device;
-use crate::stage::maximise::{Rendered, Studio, of_units};
+use crate::stage::maximise::{Photograph, Rendered, Studio, of_units};
 use crate::stage::progress::Progress;
 use crate::store::Store;
 use crate::store::file::{to_json, write_atomic};
@@ -27,14 +27,21 @@ const TABLE: &str = "maximised.json";
 /// When the study or the model cannot be read, a unit does not exist, or a picture cannot be made or written.
 pub fn run(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     let is_study = args.target.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
-    match (is_study, args.units.is_empty()) {
-        (true, true) => stage::run(&of_study(args), &[Stage::Maximise], out),
-        (false, false) => of_units_alone(args, out),
-        (true, false) => {
+    let of_model = !args.units.is_empty() || args.caricature.is_some();
+    let model_alone = args.from.is_some() || args.weights.is_some() || args.size.is_some();
+    match (is_study, of_model) {
+        (true, false) if model_alone => {
+            let problem = "a study names its own network and starts from noise";
+            let hint = "leave out --from, --weights and --size, or name a model and its units instead of the study";
+            Err(Error::key(args.target.display().to_string(), problem, hint).into())
+        }
+        (true, false) => stage::run(&of_study(args), &[Stage::Maximise], out),
+        (false, true) => of_model_alone(args, out),
+        (true, true) => {
             let hint = "write them into the study: [maximise] units = [...], or name a model instead of the study";
             Err(Error::key("LAYER:UNIT", "a study's units stand in the study", hint).into())
         }
-        (false, true) => {
+        (false, false) => {
             let problem = "it is no study (.toml), and no units of a model are named";
             let hint = "name units, as in `cavern maximise elements_cnn conv6:3`";
             Err(Error::key(args.target.display().to_string(), problem, hint).into())
@@ -80,7 +87,6 @@ impl Look {
             look.model.input = Some([3, size, size]);
         }
         look.maximise.units.clone_from(&args.units);
-        look.maximise.kinds.clear();
         look.maximise.check()?;
         if look.maximise.untrained || look.maximise.judge != JudgeOptions::default() {
             let hint = "leave maximise.untrained and maximise.judge out, or write the units into a study";
@@ -90,29 +96,40 @@ impl Look {
     }
 }
 
-fn of_units_alone(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
+fn of_model_alone(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     set_threads(args.threads)?;
     let look = Look::read(args)?;
     let (device, options) = (device(&args.device)?, &look.maximise);
     let graph = look.model.recipe().build(&device)?;
-    let orders = of_units(&graph, options)?;
+    let photograph = args.from.as_ref().map(|path| Photograph::read(path, &graph)).transpose()?;
+    let mut orders = of_units(&graph, options)?;
+    if let (Some(photograph), Some(layer)) = (&photograph, &args.caricature) {
+        orders.extend(photograph.caricature(&graph, &device, layer, options)?);
+    }
     let root = args.store.clone().unwrap_or_else(|| args.out.join("store"));
     let store = Store::open(&root, || tracing::info!("waiting for another run on {}", root.display()))?;
     let seed = Seed(look.seed);
-    let studio = Studio { graph: &graph, device: &device, store: &store, seed, options, data: Data::default() };
+    let start = photograph.as_ref().map(|p| p.levels.clone());
+    let studio = Studio { graph: &graph, device: &device, store: &store, seed, options, data: Data::default(), start };
     let mut progress = Progress::start("maximise", orders.len() * options.steps);
     studio.render(&orders, |steps, new| progress.advance(steps, new))?;
     progress.finish("picture steps");
     let folder = args.out.join(format!("maximised-{}", graph.name()));
-    show(&folder, &studio.get(&orders)?, out)
+    let origin = photograph.map(|p| format!("-from-{}", p.name)).unwrap_or_default();
+    if studio.start.is_some() {
+        for (r, png) in studio.changes(&orders)? {
+            write_atomic(&folder.join(file_name(&r, &format!("{origin}-map"))), &png)?;
+        }
+    }
+    show(&folder, &origin, &studio.get(&orders)?, out)
 }
 
-/// Writes pictures and their records into a folder, and a line about each.
-fn show(folder: &Path, pictures: &[(Rendered, Vec<u8>)], out: &mut dyn Write) -> Result<()> {
+/// Writes pictures and their records into a folder, and a line about each; `origin` is in the pictures' names.
+fn show(folder: &Path, origin: &str, pictures: &[(Rendered, Vec<u8>)], out: &mut dyn Write) -> Result<()> {
     let width = pictures.iter().map(|(r, _)| r.concept.chars().count()).max().unwrap_or(0).max(4);
     writeln!(out, "{:width$}  seed       score        best  at step  remark", "unit")?;
     for (r, png) in pictures {
-        write_atomic(&folder.join(file_name(r)), png)?;
+        write_atomic(&folder.join(file_name(r, origin)), png)?;
         let remark = r.diagnosis.as_deref().unwrap_or("");
         let line = format!(
             "{:width$}  {:4}  {:10.4}  {:10.4}  {:7}  {remark}",
@@ -126,7 +143,8 @@ fn show(folder: &Path, pictures: &[(Rendered, Vec<u8>)], out: &mut dyn Write) ->
     Ok(())
 }
 
-fn file_name(r: &Rendered) -> String {
+fn file_name(r: &Rendered, ending: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || ".-_@,".contains(c) { c } else { '-' };
-    format!("{}-{}.png", r.concept.chars().map(plain).collect::<String>(), r.seed)
+    let name = format!("{}-{}{ending}", r.concept, r.seed);
+    format!("{}.png", name.chars().map(plain).collect::<String>())
 }

@@ -124,6 +124,8 @@ struct Ascent<'a> {
     seed: Seed,
     /// What all pictures are made of, one after the other.
     numbers: Vec<f32>,
+    /// The pictures they began as, values in (0, 1).
+    origin: Tensor,
     optimiser: Optimiser,
     tracks: Vec<Track>,
 }
@@ -149,9 +151,10 @@ impl<'a> Ascent<'a> {
                 }
             }
         }
+        let origin = painter.picture(&painter.plain(&painter.tensor(&numbers, jobs.len())?)?)?;
         let optimiser = Optimiser::new(options.optimiser, numbers.len(), each, options.learning_rate);
         let tracks = jobs.iter().map(|_| Track::default()).collect();
-        Ok(Self { cut, painter, jobs, options, seed, numbers, optimiser, tracks })
+        Ok(Self { cut, painter, jobs, options, seed, numbers, origin, optimiser, tracks })
     }
 
     /// One step on all pictures. All tensors of the step are dropped at its end, and their graph with them.
@@ -167,7 +170,7 @@ impl<'a> Ascent<'a> {
         // The gradient of `<slope, input>`, slope held fixed, is that of the objectives.
         let mut goal = (input * slope?)?.sum_all()?;
         if self.options.penalties.any() {
-            goal = (goal - self.options.penalties.of(&self.painter.picture(&plain)?)?)?;
+            goal = (goal - self.options.penalties.of(&self.painter.picture(&plain)?, &self.origin)?)?;
         }
         let gradients = goal.backward()?;
         let gradient = match gradients.get(&numbers) {
@@ -321,6 +324,54 @@ mod tests {
                 prop_assert!(back.iter().zip(&picture).all(|(a, b)| (a - b).abs() < 1e-3));
             }
         }
+    }
+
+    /// Sixteen by sixteen pixels that are not grey.
+    fn photograph() -> Vec<f32> {
+        (0..768).map(|i| 0.5 + 0.3 * ((i % 16) as f32 * 0.4 + (i / 16) as f32 * 0.3).sin()).collect()
+    }
+
+    fn from(picture: &[f32], objective: Objective) -> Job {
+        Job { objective, start: Some(Start::Picture(picture.to_vec())), ..job("p", &V, 0) }
+    }
+
+    #[test]
+    fn a_heavier_weight_of_nearness_keeps_a_picture_nearer() {
+        let (g, photograph) = (graph(0.0), photograph());
+        let job = [from(&photograph, Objective::direction(2, V.to_vec(), TI, 0.0))];
+        let distance = |near: f64| {
+            let penalties = Penalties { near, ..Penalties::default() };
+            let options = MaximiseOptions { penalties, transforms: Transforms::NONE, ..options() };
+            let out = run(&g, &job, &options).remove(0);
+            assert!(out.trace[19] > out.trace[0], "{near}: {:?}", out.trace);
+            let map = out.picture.change(&photograph);
+            map.values.iter().sum::<f32>()
+        };
+        let distances = [0.0, 3.0, 30.0].map(distance);
+        assert!(distances[0] > distances[1] && distances[1] > distances[2], "{distances:?}");
+    }
+
+    #[test]
+    fn a_caricature_says_more_of_what_its_picture_says() {
+        let (g, photograph) = (graph(0.0), photograph());
+        let input: Vec<f32> = photograph.iter().map(|v| (v - 0.5) / 0.25).collect();
+        let input = Tensor::from_vec(input, (1, 3, 16, 16), &Device::Cpu).unwrap();
+        let z = g.forward(&input, &[2]).unwrap()[0].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let norm = z.iter().map(|z| z * z).sum::<f32>().sqrt();
+        for power in [0.0, 1.0] {
+            let objective = Objective::like(2, &z, power);
+            let begun = Job { start: None, ..from(&photograph, objective.clone()) };
+            let options = MaximiseOptions { transforms: Transforms::NONE, ..options() };
+            let out = run(&g, &[from(&photograph, objective), begun], &options);
+            assert!((out[0].trace[0] - norm).abs() < 2e-2 * norm, "{} {norm}", out[0].trace[0]);
+            assert!(out[0].final_score > 1.1 * norm, "{power}: {} {norm}", out[0].final_score);
+            assert!(out[1].trace[19] > out[1].trace[0]);
+        }
+        let nothing = from(&photograph, Objective::like(2, &vec![0.0; z.len()], 2.0));
+        assert_eq!(run(&g, &[nothing], &options())[0].diagnosis.as_deref(), Some("gradient is zero"));
+        let short = from(&photograph, Objective::like(2, &z[1..], 0.0));
+        let failed = maximise(&g, &[short], &options(), &Data::default(), Seed(1), |_| {});
+        assert!(failed.unwrap_err().to_string().contains("wants 384"));
     }
 
     #[test]

@@ -21,6 +21,9 @@ const CORRELATION: [[f64; 3]; 3] = [[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.2
 /// Values of a given picture keep at least this distance from 0 and 1: half a level of eight bits.
 const EDGE: f64 = 0.5 / 255.0;
 
+/// An inverse with a value above this is rounding: the largest column of M has norm 1.
+const SINGULAR: f64 = 1e6;
+
 /// What happens to plain values: `(sigmoid(M x) - mean) / std` by channel.
 #[derive(Debug, Clone)]
 pub struct Colour(Arc<Tables>);
@@ -89,7 +92,7 @@ impl Colour {
     /// The plain values that give a picture `[channel, height, width]` of values in \[0, 1\], which are moved a little away
     /// from 0 and 1: nothing finite gives those. `None` where M has no inverse.
     pub fn invert(&self, picture: &[f32]) -> Option<Vec<f32>> {
-        inverse(&self.0.matrix, self.channels())?;
+        inverse(&self.0.matrix, self.channels()).filter(|m| m.iter().all(|v| v.abs() < SINGULAR))?;
         let logit = |v: &f32| {
             let v = f64::from(*v).clamp(EDGE, 1.0 - EDGE);
             (v / (1.0 - v)).ln() as f32

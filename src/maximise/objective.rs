@@ -59,6 +59,14 @@ pub enum Reading {
         /// The token's number, those that stand for no patch included.
         token: usize,
     },
+    /// `<z, t> max(0.1, cos(z, t))^k` over all values of the layer, tokens that stand for no patch included: to answer as
+    /// another picture does, but more (a caricature, as Lucid's `dot_compare`; there the cosine has one picture's norm alone).
+    Like {
+        /// t, of norm 1, as the layer's values are laid out.
+        target: Vec<f32>,
+        /// k; 0 for the plain product.
+        power: f64,
+    },
     /// The mean over positions of the norm of some channels: what an attention head gives.
     Norm(Range<usize>),
 }
@@ -81,6 +89,13 @@ impl Objective {
         )
     }
 
+    /// To have an activation like this one, in all its values: a caricature of the picture that has it.
+    pub fn like(node: usize, activation: &[f32], power: f64) -> Self {
+        let norm = dot(activation, activation).sqrt().max(f64::MIN_POSITIVE);
+        let target = activation.iter().map(|z| (f64::from(*z) / norm) as f32).collect();
+        Self::of(node, Reading::Like { target, power })
+    }
+
     /// The nodes it reads, in order, each once.
     pub fn nodes(&self) -> Vec<usize> {
         let mut nodes: Vec<usize> = self.terms.iter().map(|t| t.node).collect();
@@ -91,7 +106,9 @@ impl Objective {
 
     /// Whether a position of a layer's grid has a meaning for it.
     pub fn is_bound_to_positions(&self) -> bool {
-        self.terms.iter().any(|t| matches!(t.reading, Reading::Whole(_) | Reading::Position { .. }))
+        self.terms
+            .iter()
+            .any(|t| matches!(t.reading, Reading::Whole(_) | Reading::Position { .. } | Reading::Like { .. }))
     }
 
     /// What its terms of one node add up to at that node's activation z; the gradient is added to `gradient`, of the same
@@ -116,6 +133,7 @@ impl Reading {
             | Self::Pooled(direction, _)
             | Self::Token { direction, .. } => Some((direction.len(), view.channels)),
             Self::Whole(direction) => Some((direction.len(), view.channels * view.positions())),
+            Self::Like { target, .. } => Some((target.len(), view.values)),
             Self::Norm(_) => None,
         }
     }
@@ -147,6 +165,14 @@ impl Reading {
                 }
                 dot(direction, &z[first..first + view.channels])
             }
+            Self::Like { target, power } => {
+                let length = dot(target, target).sqrt();
+                let (value, of_target, of_z) = term(dot(target, z), dot(z, z).sqrt(), length, *power);
+                for ((g, t), z) in gradient.iter_mut().zip(target).zip(z) {
+                    *g += (weight * (of_target * f64::from(*t) + of_z * f64::from(*z))) as f32;
+                }
+                value
+            }
             Self::Norm(channels) => norms(view, z, channels, Some((weight, gradient))),
         }
     }
@@ -169,6 +195,7 @@ impl Reading {
             }
             Self::Pooled(direction, variant) => pooled(view, z, *variant, direction, None),
             Self::Token { direction, token } => dot(direction, &z[token * view.channels..(token + 1) * view.channels]),
+            Self::Like { target, .. } => dot(target, z),
             Self::Norm(channels) => norms(view, z, channels, None),
         }
     }
@@ -209,7 +236,7 @@ fn term(product: f64, norm: f64, length: f64, power: f64) -> (f64, f64, f64) {
     if power == 0.0 {
         return (product, 1.0, 0.0);
     }
-    let cosine = if norm > 0.0 { product / (norm * length) } else { 0.0 };
+    let cosine = if norm * length > 0.0 { product / (norm * length) } else { 0.0 };
     if cosine <= FLOOR {
         let weight = FLOOR.powf(power);
         return (product * weight, weight, 0.0);
@@ -285,6 +312,8 @@ mod tests {
             all.push((layout, Reading::Pooled(v.clone(), Variant::Max)));
             all.push((layout, Reading::Pooled(v.clone(), Variant::LogSumExp(2.0))));
             all.push((layout, Reading::Norm(0..2)));
+            let target = vec![0.4, -0.2, 0.5, direction[1], 0.3, 0.1];
+            all.extend([0.0, 2.0].map(|power| (layout, Reading::Like { target: target.clone(), power })));
         }
         all.push((MAP, Reading::Whole(vec![0.3, -0.1, 0.5, direction[0], direction[1], 0.2])));
         all.push((TOKENS, Reading::Token { direction: v, token: 0 }));
@@ -346,6 +375,7 @@ mod tests {
             let plain = match reading {
                 Reading::Mean { direction, .. } => Reading::Mean { direction, power: 0.0 },
                 Reading::Position { direction, at, .. } => Reading::Position { direction, power: 0.0, at },
+                Reading::Like { target, .. } => Reading::Like { target, power: 0.0 },
                 other => other,
             };
             let (value, score) = (value(layout, &plain, &Z, &mut [0.0; 6]), plain.score(&View::of(layout), &Z));

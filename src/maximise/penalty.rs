@@ -21,6 +21,15 @@ pub struct Penalties {
     pub l2: f64,
     /// `mean` over pixels of `f^2 |F x|^2` over frequencies f in cycles a pixel: smooth pictures.
     pub frequency: f64,
+    /// `mean (x - x0)^2` with x0 the picture that the ascent started from: of use where that is a photograph, which then stays
+    /// recognisable (an accentuation).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub near: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature is serde's
+fn is_zero(weight: &f64) -> bool {
+    *weight == 0.0
 }
 
 impl Penalties {
@@ -30,15 +39,16 @@ impl Penalties {
     }
 
     /// Every weight with its name.
-    pub fn named(&self) -> [(&'static str, f64); 4] {
-        [("tv", self.tv), ("l1", self.l1), ("l2", self.l2), ("frequency", self.frequency)]
+    pub fn named(&self) -> [(&'static str, f64); 5] {
+        let Self { tv, l1, l2, frequency, near } = *self;
+        [("tv", tv), ("l1", l1), ("l2", l2), ("frequency", frequency), ("near", near)]
     }
 
-    /// The weighted sum for pictures `[batch, channel, height, width]`, added over the batch.
+    /// The weighted sum for pictures `[batch, channel, height, width]` that started as `start`, added over the batch.
     ///
     /// # Errors
     /// When candle fails.
-    pub fn of(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn of(&self, x: &Tensor, start: &Tensor) -> Result<Tensor> {
         let batch = x.dim(0)? as f64;
         let mut sum = Tensor::zeros((), x.dtype(), x.device())?;
         for (name, weight) in self.named() {
@@ -47,6 +57,7 @@ impl Penalties {
                     "tv" => variation(x)?,
                     "l1" => x.abs()?.mean_all()?,
                     "l2" => (x - GREY)?.sqr()?.mean_all()?,
+                    "near" => (x - start)?.sqr()?.mean_all()?,
                     _ => frequency(x)?,
                 };
                 sum = (sum + (value * (weight * batch))?)?;
@@ -94,7 +105,7 @@ mod tests {
     use candle_core::Device;
 
     fn value(penalties: Penalties, x: &Tensor) -> f64 {
-        penalties.of(x).unwrap().to_scalar().unwrap()
+        penalties.of(x, &x.zeros_like().unwrap()).unwrap().to_scalar().unwrap()
     }
 
     #[test]
@@ -104,6 +115,7 @@ mod tests {
         assert_eq!(of(Penalties { tv: 2.0, ..Penalties::default() }), 2.0 * (0.5 + 0.5));
         assert_eq!(of(Penalties { l1: 1.0, ..Penalties::default() }), 0.5);
         assert_eq!(of(Penalties { l2: 1.0, ..Penalties::default() }), 0.125);
+        assert_eq!(of(Penalties { near: 2.0, ..Penalties::default() }), 2.0 * (1.0 + 0.25 + 0.25) / 4.0);
         let twice = Tensor::cat(&[&x, &x], 0).unwrap();
         assert_eq!(value(Penalties { l1: 1.0, ..Penalties::default() }, &twice), 1.0);
     }
@@ -126,9 +138,10 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_central_differences() {
-        let all = Penalties { tv: 0.3, l1: 0.2, l2: 0.5, frequency: 0.7 };
+        let all = Penalties { tv: 0.3, l1: 0.2, l2: 0.5, frequency: 0.7, near: 0.4 };
         for shape in [[2, 3, 4, 5], [1, 2, 1, 6]] {
-            gradient(&random(&shape, 1), 1e-6, |x| all.of(x)?.reshape((1, 1)));
+            let start = random(&shape, 2);
+            gradient(&random(&shape, 1), 1e-6, |x| all.of(x, &start)?.reshape((1, 1)));
         }
     }
 }

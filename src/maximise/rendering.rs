@@ -37,6 +37,32 @@ impl Planes {
         })
     }
 
+    /// Where this picture differs from an earlier one, `[channel, height, width]`: the mean over channels of `|x - before|`, as
+    /// one plane. Of a photograph that an ascent started from, an attribution map: what the objective would change. Our
+    /// definition.
+    #[must_use]
+    pub fn change(&self, before: &[f32]) -> Self {
+        let [channels, height, width] = self.shape;
+        let mut values = vec![0f32; height * width];
+        let planes = self.values.chunks_exact(height * width).zip(before.chunks_exact(height * width));
+        for (after, before) in planes {
+            for (v, (after, before)) in values.iter_mut().zip(after.iter().zip(before)) {
+                *v += (after - before).abs() / channels as f32;
+            }
+        }
+        Self { shape: [1, height, width], values }
+    }
+
+    /// The same with its largest value 1, to be looked at; as it is where nothing is above 0.
+    #[must_use]
+    pub fn stretched(mut self) -> Self {
+        let largest = self.values.iter().copied().fold(0f32, f32::max);
+        if largest > 0.0 {
+            self.values.iter_mut().for_each(|v| *v /= largest);
+        }
+        self
+    }
+
     /// [`Planes::image`] as a PNG file.
     ///
     /// # Errors
@@ -150,6 +176,15 @@ mod tests {
         assert_eq!(two.image().dimensions(), (1, 4));
         assert_eq!(two.image().get_pixel(0, 3).0, [255; 3]);
         assert_eq!(image::load_from_memory(&two.png().unwrap()).unwrap().to_rgb8(), two.image());
+    }
+
+    #[test]
+    fn a_change_is_the_mean_over_channels_of_what_moved() {
+        let after = Planes { shape: [2, 1, 2], values: vec![0.5, 0.25, 1.0, 0.0] };
+        let change = after.change(&[0.25, 0.25, 0.5, 0.5]);
+        assert_eq!((change.shape, change.values.as_slice()), ([1, 1, 2], [0.375, 0.25].as_slice()));
+        assert_eq!(change.stretched().values, [1.0, 0.25 / 0.375]);
+        assert_eq!(after.change(&after.values).stretched().values, [0.0; 2]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::dataset::Preprocess;
 use crate::dataset::split::Part;
 use crate::error::{Error, Result};
 use crate::maximise::options::Colours;
@@ -72,12 +73,14 @@ fn covariance(context: &Context, samples: &[usize], [channels, height, width]: [
 fn pictures(context: &Context, samples: &[usize], [channels, height, width]: [usize; 3]) -> Result<Vec<Vec<f32>>> {
     let preprocess = context.network()?.preprocess();
     let load = |sample: &usize| {
-        let picture = preprocess.picture(&context.dataset.image(*sample)?)?;
         let mut values = vec![0f32; channels * height * width];
-        // Values in [0, 1] are what a network without a mean and with deviation one would get.
-        crate::dataset::Preprocess { mean: [0.0; 3], std: [1.0; 3], ..preprocess.clone() }
-            .normalise(&picture, &mut values);
+        levels(preprocess).normalise(&preprocess.picture(&context.dataset.image(*sample)?)?, &mut values);
         Ok(values)
     };
     samples.par_iter().map(load).collect()
+}
+
+/// Preprocessing that leaves values in \[0, 1\]: what a network without a mean and with deviation one would get.
+pub(super) fn levels(preprocess: &Preprocess) -> Preprocess {
+    Preprocess { mean: [0.0; 3], std: [1.0; 3], ..preprocess.clone() }
 }

@@ -73,7 +73,7 @@ fn of_directions(node: usize, layer: &str, cavs: &[Cav], options: &MaximiseOptio
     orders
 }
 
-fn order(layer: &str, concept: &str, probe: &str, role: Role, seed: u64) -> Rendered {
+pub(super) fn order(layer: &str, concept: &str, probe: &str, role: Role, seed: u64) -> Rendered {
     Rendered {
         layer: layer.to_owned(),
         concept: concept.to_owned(),

@@ -3,12 +3,14 @@
 mod data;
 mod jobs;
 mod judge;
+mod photograph;
 mod studio;
 mod untrained;
 
 pub use data::data;
 pub use jobs::of_units;
 pub use judge::{Exemplar, Judged};
+pub use photograph::Photograph;
 pub use studio::{Order, Rendered, Role, Studio};
 
 use super::{Context, Progress};
@@ -78,7 +80,7 @@ fn sets<'a>(context: &'a Context, options: &'a MaximiseOptions, random: Option<&
     let data = data(context, options)?;
     let set = |graph: &'a Graph, orders: Vec<Order>| {
         let (device, store, data) = (&context.device, &context.store, data.clone());
-        Set { studio: Studio { graph, device, store, seed: context.seed, options, data }, orders }
+        Set { studio: Studio { graph, device, store, seed: context.seed, options, data, start: None }, orders }
     };
     if let Some(graph) = random {
         all.push(set(graph, jobs::untrained(&orders)));

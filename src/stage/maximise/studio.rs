@@ -6,7 +6,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::maximise::{Data, Job, JudgeOptions, MaximiseOptions, Objective, Planes, Rendering, maximise_on};
+use crate::maximise::{Data, Job, JudgeOptions, MaximiseOptions, Objective, Planes, Rendering, Start, maximise_on};
 use crate::model::Graph;
 use crate::probe::Variant;
 use crate::seed::Seed;
@@ -16,6 +16,8 @@ use crate::store::digest::{Digest, DigestBuilder};
 
 const KIND: &str = "rendering";
 const TABLE: &str = "renderings.json";
+/// Ending of the name of a picture's difference from its start.
+const CHANGE: &str = "-change.png";
 const PICTURES: &str = "pictures.safetensors";
 
 /// What a rendered objective is.
@@ -113,6 +115,8 @@ pub struct Studio<'a> {
     pub options: &'a MaximiseOptions,
     /// Statistics of the data.
     pub data: Data,
+    /// The picture that every ascent starts from instead of noise, `[channel, height, width]`, values in \[0, 1\].
+    pub start: Option<Vec<f32>>,
 }
 
 impl Studio<'_> {
@@ -132,7 +136,7 @@ impl Studio<'_> {
                 label: r.label(),
                 objective: objective.clone(),
                 seed: r.seed,
-                start: None,
+                start: self.start.clone().map(Start::Picture),
             };
             let jobs: Vec<Job> = batch.iter().map(job).collect();
             let count = |pictures: usize| done(pictures, true);
@@ -147,11 +151,24 @@ impl Studio<'_> {
     /// # Errors
     /// When one is missing or damaged.
     pub fn get(&self, orders: &[Order]) -> Result<Vec<(Rendered, Vec<u8>)>> {
+        self.files(orders, ".png")
+    }
+
+    /// Where every picture differs from the one that it started from, brightest where it does most, as PNGs in order.
+    ///
+    /// # Errors
+    /// When one is missing or damaged: ascents that start from noise have none.
+    pub fn changes(&self, orders: &[Order]) -> Result<Vec<(Rendered, Vec<u8>)>> {
+        self.files(orders, CHANGE)
+    }
+
+    /// A file of every picture, whose name is the picture's number and this ending.
+    fn files(&self, orders: &[Order], ending: &str) -> Result<Vec<(Rendered, Vec<u8>)>> {
         let mut all = Vec::with_capacity(orders.len());
         for batch in self.batches(orders) {
             let artifact: Artifact = self.store.get(KIND, &self.key(batch)?, "maximise")?;
             for (i, rendered) in artifact.read_json::<Vec<Rendered>>(TABLE)?.into_iter().enumerate() {
-                all.push((rendered, artifact.read(&format!("{i}.png"))?));
+                all.push((rendered, artifact.read(&format!("{i}{ending}"))?));
             }
         }
         Ok(all)
@@ -198,7 +215,7 @@ impl Studio<'_> {
             ..self.options.clone()
         };
         let spectrum = self.data.spectrum.as_ref().map(|s| s.magnitudes().to_vec());
-        DigestBuilder::new("rendering v2")
+        let key = DigestBuilder::new("rendering v2")
             .field("model", self.graph.digest().as_str())
             .json("preprocess", self.graph.preprocess())?
             .json("options", &options)?
@@ -207,8 +224,11 @@ impl Studio<'_> {
             .json("covariance", &self.data.covariance)?
             .json("spectrum", &spectrum)?
             .json("seed", &self.seed.0)?
-            .field("device", if self.device.is_cpu() { "cpu" } else { "cuda" })
-            .finish_ok()
+            .field("device", if self.device.is_cpu() { "cpu" } else { "cuda" });
+        match &self.start {
+            None => key.finish_ok(),
+            Some(start) => key.json("start", start)?.finish_ok(),
+        }
     }
 
     fn publish(&self, batch: &[Order], key: &Digest, made: &[Rendering]) -> Result<()> {
@@ -226,6 +246,9 @@ impl Studio<'_> {
             for (i, rendering) in made.iter().enumerate() {
                 draft.write(&format!("{i}.png"), &rendering.picture.png()?)?;
                 draft.write(&format!("{i}-best.png"), &rendering.best.png()?)?;
+                if let Some(start) = &self.start {
+                    draft.write(&format!("{i}{CHANGE}"), &rendering.picture.change(start).stretched().png()?)?;
+                }
             }
             draft.write(PICTURES, &pictures)?;
             draft.write_json(TABLE, &rendered)
