@@ -29,7 +29,8 @@ except ImportError as error:
     sys.exit(2)
 
 SIZE = 224
-LAYERS = ["layer2", "layer3", "layer4"]
+# A layer by its names there and here: the last block of a stage of ResNet-50.
+LAYERS = ["layer2=layer2.3", "layer3=layer3.5", "layer4=layer4.2"]
 
 
 def serve(threads):
@@ -61,20 +62,25 @@ def serve(threads):
             print("error", repr(error).replace("\n", " "), flush=True)
 
 
+def names(layers):
+    """The names of layers in Lucent and in cavern."""
+    return [(text.split("=")[0], text.split("=")[-1]) for text in layers]
+
+
 def versus(options, weights):
     child = [sys.executable, str(Path(__file__).resolve()), "--serve", "--threads", str(options.threads)]
     rows = []
-    for layer in options.layers:
+    for layer, node in names(options.layers):
         rounds = []
         with Side(child, options.threads) as lucent, Side([str(options.binary)], options.threads) as cavern:
             lucent.ask("load", options.model, weights, options.frozen)
             cavern.ask("load", options.model, weights, "f32")
             # Once before the clock counts.
             lucent.ask("maximise", layer, options.channel, 2)
-            cavern.ask("maximise", f"{layer}:{options.channel}", 2, 1, 1)
+            cavern.ask("maximise", f"{node}:{options.channel}", 2, 1, 1)
             for number in range(options.rounds):
                 theirs = float(lucent.ask("maximise", layer, options.channel, options.steps)[0])
-                ours = float(cavern.ask("maximise", f"{layer}:{options.channel}", options.steps, 1, 1)[0])
+                ours = float(cavern.ask("maximise", f"{node}:{options.channel}", options.steps, 1, 1)[0])
                 rounds.append((theirs, ours))
                 print(f"{layer} round {number + 1}: {theirs:.2f} s, {ours:.2f} s", file=sys.stderr)
             peaks = [int(side.ask("peak")[0]) / MIB for side in (lucent, cavern)]
@@ -88,7 +94,7 @@ def versus(options, weights):
 
 def batch(options, weights):
     rows = []
-    for layer in options.layers:
+    for _, layer in names(options.layers):
         rounds = []
         with Side([str(options.binary)], options.threads) as cavern:
             cavern.ask("load", options.model, weights, "f32")
@@ -117,7 +123,7 @@ def main():
     about = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=about)
     parser.add_argument("--model", default="resnet50", help="a model of torchvision that cavern has too")
-    parser.add_argument("--layers", nargs="+", default=LAYERS)
+    parser.add_argument("--layers", nargs="+", default=LAYERS, metavar="LUCENT=CAVERN")
     parser.add_argument("--channel", type=int, default=12)
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
