@@ -94,6 +94,14 @@ pub enum Command {
 pub struct StudyArgs {
     /// The study file (TOML)
     pub study: PathBuf,
+    /// Where and how it runs.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Where and how something runs.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
     /// Change a key of the study: --set model.weights=PATH
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -132,21 +140,9 @@ pub struct MaximiseArgs {
     /// With a model: height and width of the input in pixels, where the network allows a choice
     #[arg(long, value_name = "PIXELS")]
     pub size: Option<usize>,
-    /// Change a key: --set maximise.steps=256
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Folder for runs; of units, for their pictures
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub out: PathBuf,
-    /// Folder for artifacts, to share between studies [default: OUT/store]
-    #[arg(long, value_name = "DIR")]
-    pub store: Option<PathBuf>,
-    /// Where networks run: auto, cpu or cuda:N
-    #[arg(long, default_value = "auto")]
-    pub device: String,
-    /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    /// Where and how it runs.
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 /// What `attack` takes.

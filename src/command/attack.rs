@@ -8,8 +8,6 @@ use candle_core::Device;
 
 use super::stage::set_threads;
 use crate::cli::AttackArgs;
-use crate::dataset::Preprocess;
-use crate::dataset::decode::decode;
 use crate::error::Error;
 use crate::maximise::Planes;
 use crate::model::recipe::Recipe;
@@ -19,6 +17,7 @@ use crate::seed::Seed;
 use crate::stage::Progress;
 use crate::stage::attack::{Attack, Method, Outcome, Row, Summary};
 use crate::stage::context::device;
+use crate::stage::maximise::Photograph;
 use crate::store::file::write_atomic;
 
 /// Attacks every photograph, prints shares over them, and writes tables and pictures.
@@ -35,7 +34,9 @@ pub fn run(args: &AttackArgs, out: &mut dyn Write) -> Result<()> {
     let device = device(&args.device)?;
     let graph = victim(args, &device)?;
     let others = args.transfer.iter().map(|text| other(text, &device)).collect::<crate::Result<Vec<_>>>()?;
-    let photographs = args.images.iter().map(|path| photograph(path, &graph)).collect::<crate::Result<Vec<_>>>()?;
+    let shape = graph.input_shape();
+    let read = |path: &PathBuf| Ok(Planes { shape, values: Photograph::read(path, &graph)?.levels });
+    let photographs = args.images.iter().map(read).collect::<crate::Result<Vec<_>>>()?;
     let methods: Vec<Method> = Method::ALL.into_iter().filter(|m| *m != Method::Unit || args.layer.is_some()).collect();
     let attack = Attack {
         graph: &graph,
@@ -65,16 +66,6 @@ fn victim(args: &AttackArgs, device: &Device) -> crate::Result<Graph> {
 fn other(text: &str, device: &Device) -> crate::Result<Graph> {
     let (name, weights) = text.split_once('=').map_or((text, None), |(name, path)| (name, Some(Path::new(path))));
     model::build(name, weights, device)
-}
-
-/// A photograph as the network gets it, but in \[0, 1\].
-fn photograph(path: &Path, graph: &Graph) -> crate::Result<Planes> {
-    let image = decode(path).map_err(|reason| Error::file(path, reason, "give a PNG or JPEG picture"))?.to_rgb8();
-    let shape = graph.input_shape();
-    let mut values = vec![0f32; shape.iter().product()];
-    let plain = Preprocess { mean: [0.0; 3], std: [1.0; 3], ..graph.preprocess().clone() };
-    plain.normalise(&plain.picture(&image)?, &mut values);
-    Ok(Planes { shape, values })
 }
 
 fn print(summaries: &[Summary], others: &[String], out: &mut dyn Write) -> Result<()> {

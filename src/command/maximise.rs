@@ -35,7 +35,10 @@ pub fn run(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
             let hint = "leave out --from, --weights and --size, or name a model and its units instead of the study";
             Err(Error::key(args.target.display().to_string(), problem, hint).into())
         }
-        (true, false) => stage::run(&of_study(args), &[Stage::Maximise], out),
+        (true, false) => {
+            let study = StudyArgs { study: args.target.clone(), run: args.run.clone() };
+            stage::run(&study, &[Stage::Maximise], out)
+        }
         (false, true) => of_model_alone(args, out),
         (true, true) => {
             let hint = "write them into the study: [maximise] units = [...], or name a model instead of the study";
@@ -46,17 +49,6 @@ pub fn run(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
             let hint = "name units, as in `cavern maximise elements_cnn conv6:3`";
             Err(Error::key(args.target.display().to_string(), problem, hint).into())
         }
-    }
-}
-
-fn of_study(args: &MaximiseArgs) -> StudyArgs {
-    StudyArgs {
-        study: args.target.clone(),
-        set: args.set.clone(),
-        out: args.out.clone(),
-        store: args.store.clone(),
-        device: args.device.clone(),
-        threads: args.threads,
     }
 }
 
@@ -75,7 +67,7 @@ impl Look {
     fn read(args: &MaximiseArgs) -> Result<Self> {
         let mut table = Table::new();
         overrides::apply(&mut table, "model.layers=[]")?;
-        args.set.iter().try_for_each(|assignment| overrides::apply(&mut table, assignment))?;
+        args.run.set.iter().try_for_each(|assignment| overrides::apply(&mut table, assignment))?;
         if let Some(model) = table.get_mut("model").and_then(Value::as_table_mut) {
             model.insert("name".into(), Value::String(args.target.display().to_string()));
             if let Some(weights) = &args.weights {
@@ -97,16 +89,16 @@ impl Look {
 }
 
 fn of_model_alone(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
-    set_threads(args.threads)?;
+    set_threads(args.run.threads)?;
     let look = Look::read(args)?;
-    let (device, options) = (device(&args.device)?, &look.maximise);
+    let (device, options) = (device(&args.run.device)?, &look.maximise);
     let graph = look.model.recipe().build(&device)?;
     let photograph = args.from.as_ref().map(|path| Photograph::read(path, &graph)).transpose()?;
     let mut orders = of_units(&graph, options)?;
     if let (Some(photograph), Some(layer)) = (&photograph, &args.caricature) {
         orders.extend(photograph.caricature(&graph, &device, layer, options)?);
     }
-    let root = args.store.clone().unwrap_or_else(|| args.out.join("store"));
+    let root = args.run.store.clone().unwrap_or_else(|| args.run.out.join("store"));
     let store = Store::open(&root, || tracing::info!("waiting for another run on {}", root.display()))?;
     let seed = Seed(look.seed);
     let start = photograph.as_ref().map(|p| p.levels.clone());
@@ -114,7 +106,7 @@ fn of_model_alone(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     let mut progress = Progress::start("maximise", orders.len() * options.steps);
     studio.render(&orders, |steps, new| progress.advance(steps, new))?;
     progress.finish("picture steps");
-    let folder = args.out.join(format!("maximised-{}", graph.name()));
+    let folder = args.run.out.join(format!("maximised-{}", graph.name()));
     let origin = photograph.map(|p| format!("-from-{}", p.name)).unwrap_or_default();
     if studio.start.is_some() {
         for (r, png) in studio.changes(&orders)? {

@@ -50,9 +50,10 @@ impl Stage {
 /// # Errors
 /// When the study, its data or a stage fails.
 pub fn run(args: &StudyArgs, stages: &[Stage], out: &mut dyn Write) -> anyhow::Result<()> {
-    let study = Study::read(&args.study, &args.set)?;
-    set_threads(args.threads)?;
-    let settings = Settings { out: args.out.clone(), store: args.store.clone(), device: args.device.clone() };
+    let study = Study::read(&args.study, &args.run.set)?;
+    set_threads(args.run.threads)?;
+    let settings =
+        Settings { out: args.run.out.clone(), store: args.run.store.clone(), device: args.run.device.clone() };
     let context = Context::open(study, &settings)?;
     let mut last = context.store.root();
     for stage in stages {

@@ -24,8 +24,8 @@ use crate::study::Study;
 /// # Errors
 /// When the study cannot be read or has no `[train]` table, or training fails.
 pub fn run(args: &StudyArgs, out: &mut dyn Write) -> Result<()> {
-    let study = Study::read(&args.study, &args.set)?;
-    super::stage::set_threads(args.threads)?;
+    let study = Study::read(&args.study, &args.run.set)?;
+    super::stage::set_threads(args.run.threads)?;
     let Some(options) = &study.train else {
         let hint = "see probes/train_elements.toml";
         return Err(Error::key("train", "the study has no [train] table", hint).into());
@@ -33,7 +33,7 @@ pub fn run(args: &StudyArgs, out: &mut dyn Write) -> Result<()> {
     let (seed, model) = (Seed(study.seed), study.model.name.as_str());
     let data = dataset::open(&study.dataset, seed)?;
     let what = if options.head_on.is_some() { ".head" } else { "" };
-    let path = |end: &str| args.out.join(format!("{model}{what}.{end}"));
+    let path = |end: &str| args.run.out.join(format!("{model}{what}.{end}"));
     let checkpoint = Some(Checkpoint { path: path("checkpoint.safetensors"), training: digest(&study, options)? });
     let training = Training { model, input: study.model.input, dataset: &*data, options, seed, checkpoint };
     let mut watch = Watch { progress: None, epochs: options.epochs, said: Ok(()), out };

@@ -74,6 +74,21 @@ impl Preprocess {
         (width, height, edge(width), edge(height))
     }
 
+    /// The same values in \[0, 1\]: what a network of `channels` without a mean and with deviation one would get,
+    /// `[channel, size, size]`.
+    pub fn levels(&self, picture: &Picture, channels: usize) -> Vec<f32> {
+        let mut out = vec![0f32; channels * picture.size * picture.size];
+        Self { mean: [0.0; 3], std: [1.0; 3], ..self.clone() }.normalise(picture, &mut out);
+        out
+    }
+
+    /// What is subtracted from a channel's values and what they are divided by, in a network of so many channels: with other
+    /// than three, those of the first for all.
+    pub fn scale_of(&self, channel: usize, channels: usize) -> (f32, f32) {
+        let at = if channels == 3 { channel } else { 0 };
+        (self.mean[at], self.std[at])
+    }
+
     /// The part of a picture that the network sees: left, top, width, height, in the picture's pixels.
     pub fn window(&self, width: usize, height: usize) -> (f64, f64, f64, f64) {
         let (w, h, left, top) = self.resized(width, height);

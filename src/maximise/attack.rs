@@ -11,7 +11,6 @@ use rayon::prelude::*;
 use super::objective::Objective;
 use super::rendering::Planes;
 use super::view::View;
-use crate::dataset::preprocess::Preprocess;
 use crate::error::{Error, Result};
 use crate::model::graph::Graph;
 use crate::seed::Seed;
@@ -91,7 +90,7 @@ impl<'a> Victim<'a> {
         for picture in pictures {
             let plane = shape[1] * shape[2];
             let normalised = picture.values.iter().enumerate().map(|(i, v)| {
-                let (mean, std) = level(self.graph.preprocess(), shape[0], i / plane);
+                let (mean, std) = self.graph.preprocess().scale_of(i / plane, shape[0]);
                 (v - mean) / std
             });
             values.extend(normalised);
@@ -212,11 +211,6 @@ fn margin(class: usize, logits: &[f32], slope: &mut [f32]) -> f64 {
 /// Where the largest value stands; the first of equal ones.
 pub fn largest(values: &[f64]) -> usize {
     (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]).then(b.cmp(a))).unwrap_or(0)
-}
-
-fn level(preprocess: &Preprocess, channels: usize, channel: usize) -> (f32, f32) {
-    let at = if channels == 3 { channel } else { 0 };
-    (preprocess.mean[at], preprocess.std[at])
 }
 
 /// A change of the same size in every norm without any aim: the values of `attacked - clean` at places of their own, each

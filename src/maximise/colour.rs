@@ -67,10 +67,8 @@ impl Colour {
     #[must_use]
     pub fn input(&self, preprocess: &Preprocess) -> Self {
         let channels = self.channels();
-        let by_channel = |values: [f32; 3]| -> Vec<f64> {
-            (0..channels).map(|c| f64::from(values[if channels == 3 { c } else { 0 }])).collect()
-        };
-        let (mean, std) = (by_channel(preprocess.mean), by_channel(preprocess.std));
+        let scale = |c: usize| preprocess.scale_of(c, channels);
+        let (mean, std) = (0..channels).map(scale).map(|(mean, std)| (f64::from(mean), f64::from(std))).unzip();
         Self(Arc::new(Tables { matrix: self.0.matrix.clone(), mean, std }))
     }
 

@@ -1,4 +1,4 @@
-//! Shares of a count.
+//! Shares: of a count, and of logits.
 
 /// The 95 % point of a standard normal number, both sides.
 const Z: f64 = 1.959_963_984_540_054;
@@ -15,6 +15,14 @@ pub fn wilson(successes: usize, n: usize) -> (f64, f64) {
     ((centre - half).max(0.0), (centre + half).min(1.0))
 }
 
+/// The probabilities of exclusive classes.
+pub fn softmax(logits: &[f64]) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f64::MIN, f64::max);
+    let powers: Vec<f64> = logits.iter().map(|v| (v - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|v| v / sum).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +35,12 @@ mod tests {
             assert!((got.0 - low).abs() < 1e-9 && (got.1 - high).abs() < 1e-9, "{successes} of {n}: {got:?}");
         }
         assert!(wilson(0, 0).0.is_nan());
+    }
+
+    #[test]
+    fn probabilities_sum_to_one() {
+        let p = softmax(&[1.0, 1.0 + 2f64.ln(), -1000.0]);
+        assert!((p[0] - 1.0 / 3.0).abs() < 1e-12 && (p[1] - 2.0 / 3.0).abs() < 1e-12 && p[2] == 0.0);
     }
 
     const STATSMODELS: [(usize, usize, f64, f64); 3] = [

@@ -2,7 +2,7 @@
 
 use super::kind::{Earlier, ProbeKind};
 use super::quantile::{ABOVE, Channel, channels};
-use super::segmentation::{Masked, choose, draw, masked_images, one_weight_a_channel, solution, some_mask};
+use super::segmentation::{Masked, choose, draw, masked_images, masks_for_channels, solution};
 use super::task::{Outcome, Task};
 use super::weighted::Weighted;
 use crate::error::Result;
@@ -27,9 +27,7 @@ impl ProbeKind for Net2Vec {
     }
 
     fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
-        one_weight_a_channel(task)?;
-        let images = masked_images(task, task.fit)?;
-        some_mask(&images)?;
+        let images = masks_for_channels(task)?;
         let samples: Vec<usize> = images.iter().map(|image| image.sample).collect();
         let channels = channels(task.set, &samples)?;
         let train = binary(task, &images, &channels, "net2vec/fit")?;

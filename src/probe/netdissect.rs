@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::kind::{Earlier, ProbeKind};
 use super::quantile::{Channel, channels};
-use super::segmentation::{Masked, Shared, masked_images, one_weight_a_channel, solution, some_mask};
+use super::segmentation::{Masked, Shared, masks_for_channels, solution};
 use super::task::{Outcome, Task, refused};
 use crate::error::Result;
 
@@ -30,9 +30,7 @@ impl ProbeKind for NetDissect {
     }
 
     fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
-        one_weight_a_channel(task)?;
-        let images = masked_images(task, task.fit)?;
-        some_mask(&images)?;
+        let images = masks_for_channels(task)?;
         let samples: Vec<usize> = images.iter().map(|image| image.sample).collect();
         let ious = ious(task, &images, &channels(task.set, &samples)?)?;
         let best = (0..ious.len()).reduce(|best, c| if ious[c] > ious[best] { c } else { best });

@@ -84,6 +84,14 @@ pub(super) fn linear_form(task: &Task<'_>) -> std::result::Result<(), Unsolved> 
     refused(format!("the image's score is no mean of its positions' in the variant `{variant}`"))
 }
 
+/// The fit split's masks, for kinds with one weight a channel that want some.
+pub(super) fn masks_for_channels(task: &Task<'_>) -> std::result::Result<Vec<Masked>, Unsolved> {
+    one_weight_a_channel(task)?;
+    let images = masked_images(task, task.fit)?;
+    some_mask(&images)?;
+    Ok(images)
+}
+
 /// Refuses every variant but `ti`, for kinds that have one weight a channel: in `full` they would be the same probe.
 pub(super) fn one_weight_a_channel(task: &Task<'_>) -> std::result::Result<(), Unsolved> {
     linear_form(task)?;

@@ -1,7 +1,7 @@
 //! Segmentation-CAV whose loss is taken on enlarged maps.
 
 use super::kind::{Earlier, ProbeKind};
-use super::segmentation::{Masked, Scaling, choose, draw, masked_images, one_weight_a_channel, solution, some_mask};
+use super::segmentation::{Masked, Scaling, choose, draw, masked_images, masks_for_channels, solution};
 use super::task::{Outcome, Task};
 use super::weighted::Weighted;
 use crate::error::Result;
@@ -29,9 +29,7 @@ impl ProbeKind for SegmentationUpsampled {
     }
 
     fn fit(&self, task: &Task<'_>, _: &Earlier) -> Outcome {
-        one_weight_a_channel(task)?;
-        let images = masked_images(task, task.fit)?;
-        some_mask(&images)?;
+        let images = masks_for_channels(task)?;
         let scaling = Scaling::of(task, &images)?;
         let train = enlarged(task, &images, &scaling, "segmentation_upsampled/fit")?;
         let val = enlarged(task, &masked_images(task, task.val)?, &scaling, "segmentation_upsampled/val")?;
@@ -76,16 +74,26 @@ mod tests {
             // All cells are drawn: there are fewer than asked for.
             assert_eq!(samples.len(), 12 * 96);
             let (mut wanted, mut got) = (Vec::new(), samples.x.clone());
+            // Sums of values times labels, by channel: they hold rows to their labels, whatever the order.
+            let (mut on_mask, mut labelled) = ([0.0; 3], [0.0; 3]);
+            for (row, label) in samples.x.chunks_exact(3).zip(&samples.label) {
+                labelled.iter_mut().zip(row).for_each(|(sum, z)| *sum += f64::from(z * label));
+            }
             for image in &images {
                 let map = Tensor::from_vec(task.set.map(image.sample).unwrap(), (1, 3, 2, 3), &Device::Cpu).unwrap();
                 let large = resize(&map, (8, 12), Interpolation::Bilinear).unwrap().flatten_all().unwrap();
                 let large = large.to_vec1::<f32>().unwrap();
+                let fine = (task.coverage)(image.row, (8, 12)).unwrap().unwrap();
+                for (i, z) in large.iter().enumerate() {
+                    on_mask[i / 96] += f64::from(scaling.apply(*z, i / 96) * fine[i % 96]);
+                }
                 wanted.extend(large.iter().enumerate().map(|(i, z)| scaling.apply(*z, i / 96)));
             }
             // Cells of an image are drawn those on the mask first, and channel last: compare what was drawn as a whole.
             got.sort_by(f32::total_cmp);
             wanted.sort_by(f32::total_cmp);
             assert!(got.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-5));
+            assert!(on_mask.iter().zip(&labelled).all(|(a, b)| (a - b).abs() < 1e-3), "{on_mask:?} {labelled:?}");
         });
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::maximise::attack::{AttackOptions, Goal, Victim, aimless, blend, largest};
 use crate::maximise::{Data, Job, MaximiseOptions, Objective, Planes, maximise_on, unit};
 use crate::metric::picture::{psnr, ssim};
-use crate::metric::proportion::wilson;
+use crate::metric::proportion::{softmax, wilson};
 use crate::model::Graph;
 use crate::seed::Seed;
 
@@ -135,6 +135,15 @@ impl Attack<'_> {
         if victim.classes() < 2 {
             let hint = "choose a classifier, or train a head with `cavern train`";
             return Err(Error::data(format!("model `{}`", self.graph.name()), "it has no classes to confuse", hint));
+        }
+        let shape = self.graph.input_shape();
+        if let Some(other) = self.others.iter().find(|other| other.input_shape() != shape) {
+            let problem = format!("its input is {:?}, that of the attacked network {shape:?}", other.input_shape());
+            return Err(Error::key(
+                format!("--transfer {}", other.name()),
+                problem,
+                "name a network of the same input",
+            ));
         }
         let before: Vec<usize> = victim.logits_of(photographs)?.iter().map(|l| largest(l)).collect();
         let targets = self.targets(&victim, &before)?;
@@ -272,7 +281,7 @@ impl Attack<'_> {
                     success: after == targets[i],
                     flipped: after != before[i],
                     steps,
-                    confidence: probability(&logits, targets[i]),
+                    confidence: softmax(&logits)[targets[i]],
                     norms: norms(&photographs[i], &picture),
                     likeness: likeness(&photographs[i], &picture),
                     transfer: transfer.iter().map(|network| network[i]).collect(),
@@ -336,12 +345,6 @@ fn summary(rows: &[&Row]) -> Option<Summary> {
         means: [mean(&|r| r.norms[0]), mean(&|r| r.norms[1]), mean(&|r| r.likeness[0]), mean(&|r| r.likeness[1])],
         transfer: (0..first.transfer.len()).map(|k| share(&|r| r.transfer[k])[0]).collect(),
     })
-}
-
-/// The softmax of one logit.
-fn probability(logits: &[f64], class: usize) -> f64 {
-    let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    (logits[class] - top).exp() / logits.iter().map(|l| (l - top).exp()).sum::<f64>()
 }
 
 fn norms(clean: &Planes, changed: &Planes) -> [f64; 2] {
@@ -411,6 +414,9 @@ mod tests {
         };
         let message = |a: Attack<'_>| a.run(&photographs(1), &[Method::Unit], |_| {}).err().unwrap().to_string();
         assert!(message(attack(None, None)).contains("--layer"));
+        let larger = [zoo::random("vit_tiny_patch16", Seed(1)).unwrap()];
+        let apart = Attack { others: &larger, ..attack(Some("conv4"), None) };
+        assert!(message(apart).contains("vit_tiny_patch16"));
         assert!(message(attack(Some("conv44"), None)).contains("`conv4`"));
         assert!(message(attack(Some("conv4"), Some("no such class"))).contains("class"));
     }

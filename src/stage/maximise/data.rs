@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 
-use crate::dataset::Preprocess;
 use crate::dataset::split::Part;
 use crate::error::{Error, Result};
 use crate::maximise::options::Colours;
@@ -38,7 +37,7 @@ pub fn data(context: &Context, options: &MaximiseOptions) -> Result<Data> {
         let colours = data.colours(options.colours, shape[0])?;
         let mut spectrum = Spectrum::of(shape);
         for batch in chosen.chunks(BATCH) {
-            for picture in pictures(context, batch, shape)? {
+            for picture in pictures(context, batch, shape[0])? {
                 spectrum.add(&colours.decorrelate(&picture))?;
             }
         }
@@ -52,7 +51,7 @@ fn covariance(context: &Context, samples: &[usize], [channels, height, width]: [
     let (mut sums, mut products) = (vec![0.0; channels], vec![0.0; channels * channels]);
     let plane = height * width;
     for batch in samples.chunks(BATCH) {
-        for picture in pictures(context, batch, [channels, height, width])? {
+        for picture in pictures(context, batch, channels)? {
             for i in 0..plane {
                 for a in 0..channels {
                     let value = f64::from(picture[a * plane + i]);
@@ -70,17 +69,8 @@ fn covariance(context: &Context, samples: &[usize], [channels, height, width]: [
 }
 
 /// Pictures as the network gets them, but in \[0, 1\].
-fn pictures(context: &Context, samples: &[usize], [channels, height, width]: [usize; 3]) -> Result<Vec<Vec<f32>>> {
+fn pictures(context: &Context, samples: &[usize], channels: usize) -> Result<Vec<Vec<f32>>> {
     let preprocess = context.network()?.preprocess();
-    let load = |sample: &usize| {
-        let mut values = vec![0f32; channels * height * width];
-        levels(preprocess).normalise(&preprocess.picture(&context.dataset.image(*sample)?)?, &mut values);
-        Ok(values)
-    };
+    let load = |sample: &usize| Ok(preprocess.levels(&preprocess.picture(&context.dataset.image(*sample)?)?, channels));
     samples.par_iter().map(load).collect()
-}
-
-/// Preprocessing that leaves values in \[0, 1\]: what a network without a mean and with deviation one would get.
-pub(super) fn levels(preprocess: &Preprocess) -> Preprocess {
-    Preprocess { mean: [0.0; 3], std: [1.0; 3], ..preprocess.clone() }
 }

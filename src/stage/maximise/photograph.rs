@@ -1,10 +1,9 @@
-//! A photograph that ascents start from.
+//! A photograph that ascents and attacks start from.
 
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
-use super::data::levels;
 use super::jobs::order;
 use super::studio::{Order, Role};
 use crate::dataset::decode::decode;
@@ -34,19 +33,14 @@ impl Photograph {
         let shape = graph.input_shape();
         if shape[1..] != [preprocess.size; 2] {
             let problem = format!("its input is {shape:?}, which no photograph becomes");
-            return Err(Error::data(
-                format!("model `{}`", graph.name()),
-                problem,
-                "start from noise: leave out --from",
-            ));
+            return Err(Error::data(format!("model `{}`", graph.name()), problem, "choose a network for pictures"));
         }
         let picture = preprocess.picture(&image)?;
         let mut input = vec![0f32; shape.iter().product()];
-        let mut values = input.clone();
         preprocess.normalise(&picture, &mut input);
-        levels(preprocess).normalise(&picture, &mut values);
+        let levels = preprocess.levels(&picture, shape[0]);
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Self { name, levels: values, input })
+        Ok(Self { name, levels, input })
     }
 
     /// Its caricature at a layer, with every seed: the picture whose activation there is the photograph's own, but more of it.

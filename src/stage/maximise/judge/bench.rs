@@ -7,6 +7,7 @@ use crate::dataset::preprocess::Picture;
 use crate::error::Result;
 use crate::maximise::spectrum::{centroid, magnitudes, slope};
 use crate::maximise::{Objective, Planes, Reader, Seen};
+use crate::metric::proportion::softmax;
 use crate::model::Graph;
 use crate::stage::Context;
 
@@ -97,9 +98,7 @@ impl<'a> Bench<'a> {
     pub(super) fn spectral(&self, picture: &Picture) -> Spectral {
         let [channels, ..] = self.own.graph().input_shape();
         let size = picture.size;
-        let mut plain = vec![0f32; channels * size * size];
-        let identity = Preprocess { mean: [0.0; 3], std: [1.0; 3], ..self.own.graph().preprocess().clone() };
-        identity.normalise(picture, &mut plain);
+        let plain = self.own.graph().preprocess().levels(picture, channels);
         let planes = plain.chunks_exact((size * size).max(1)).map(|plane| magnitudes(plane, size, size));
         let of_plane = |m: Vec<f32>| (slope(&m, size, size), centroid(&m, size, size));
         let (slopes, centroids): (Vec<f64>, Vec<f64>) = planes.map(of_plane).unzip();
@@ -155,13 +154,6 @@ fn way(graph: &Graph, objective: &Objective) -> Vec<usize> {
     (1..=count).map(|i| wide[i * wide.len() / count - 1]).collect()
 }
 
-fn softmax(logits: &[f64]) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f64::MIN, f64::max);
-    let powers: Vec<f64> = logits.iter().map(|v| (v - largest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|v| v / sum).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,11 +169,5 @@ mod tests {
         assert!(way.windows(2).all(|pair| pair[0] < pair[1]));
         let graph = zoo::outline("elements_cnn", &zoo::Options::default()).unwrap();
         assert_eq!(features(&graph), graph.layer("mean").unwrap());
-    }
-
-    #[test]
-    fn probabilities_sum_to_one() {
-        let p = softmax(&[1.0, 1.0 + 2f64.ln(), -1000.0]);
-        assert!((p[0] - 1.0 / 3.0).abs() < 1e-12 && (p[1] - 2.0 / 3.0).abs() < 1e-12 && p[2] == 0.0);
     }
 }
