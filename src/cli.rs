@@ -62,6 +62,10 @@ pub enum Command {
     #[command(after_help = "Example: cavern compare runs/alignment_elements-* --out comparison\n\
         Runs may differ in seed, world, data and model. The last line on stdout is a page.")]
     Compare(CompareArgs),
+    /// Ask several networks what their units ask for: by depth, size and family, and what of its claims shows
+    #[command(after_help = "Example: cavern survey probes/representation.toml\n\
+        The last line on stdout is the run's folder. Running it again does only what is missing.")]
+    Survey(StudyArgs),
     /// Train the model of a study that has a `train` table
     #[command(after_help = "Example: cavern train probes/train_elements.toml --out runs\n\
         The last line on stdout is the weights file.")]

@@ -11,6 +11,7 @@ pub mod ls;
 pub mod maximise;
 pub mod predict;
 pub mod profile;
+pub mod survey;
 pub mod train;
 
 use std::io::Write;
@@ -33,6 +34,7 @@ pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Sensitivity(args) => stage::run(&args, &[Stage::Sensitivity], out),
         Command::Report(args) => stage::run(&args, &[Stage::Report], out),
         Command::Compare(args) => compare::run(&args, out),
+        Command::Survey(args) => survey::run(&args, out),
         Command::Train(args) => train::run(&args, out),
         Command::Validate(args) => validate::run(&args, out),
         Command::Dataset(args) => dataset::run(&args, out),

@@ -131,6 +131,26 @@ pub fn centroid(magnitudes: &[f32], height: usize, width: usize) -> f64 {
     if power > 0.0 { sum / power } else { 0.0 }
 }
 
+/// How the power of a picture's spectrum falls, and its mean frequency.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spectral {
+    /// See [`slope`].
+    pub slope: f64,
+    /// See [`centroid`].
+    pub centroid: f64,
+}
+
+impl Spectral {
+    /// Of a picture `[channel, height, width]`, the means over its channels.
+    pub fn of(values: &[f32], height: usize, width: usize) -> Self {
+        let planes = values.chunks_exact((height * width).max(1)).map(|plane| magnitudes(plane, height, width));
+        let of_plane = |m: Vec<f32>| (slope(&m, height, width), centroid(&m, height, width));
+        let (slopes, centroids): (Vec<f64>, Vec<f64>) = planes.map(of_plane).unzip();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        Self { slope: mean(&slopes), centroid: mean(&centroids) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

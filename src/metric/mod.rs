@@ -3,6 +3,7 @@
 
 pub mod accuracy;
 pub mod bootstrap;
+pub mod claim;
 pub mod compare;
 pub mod consistency;
 pub mod correlation;

@@ -15,6 +15,16 @@ pub fn wilson(successes: usize, n: usize) -> (f64, f64) {
     ((centre - half).max(0.0), (centre + half).min(1.0))
 }
 
+/// The difference of two shares of independent trials, the first less the second, with its 95 % interval (Newcombe 1998,
+/// method 10: from both shares' Wilson intervals). Each side: successes, trials; NaN of none.
+pub fn difference(first: (usize, usize), second: (usize, usize)) -> (f64, f64, f64) {
+    let share = |(successes, n): (usize, usize)| successes as f64 / n as f64;
+    let ((low1, high1), (low2, high2)) = (wilson(first.0, first.1), wilson(second.0, second.1));
+    let (one, two) = (share(first), share(second));
+    let value = one - two;
+    (value, value - (one - low1).hypot(high2 - two), value + (high1 - one).hypot(two - low2))
+}
+
 /// The probabilities of exclusive classes.
 pub fn softmax(logits: &[f64]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f64::MIN, f64::max);
@@ -37,6 +47,16 @@ mod tests {
         assert!(wilson(0, 0).0.is_nan());
     }
 
+    /// statsmodels.stats.proportion.confint_proportions_2indep(.., method="newcomb", compare="diff").
+    #[test]
+    fn differences_are_those_of_statsmodels() {
+        for (first, second, low, high) in NEWCOMBE {
+            let got = difference(first, second);
+            assert!((got.1 - low).abs() < 1e-9 && (got.2 - high).abs() < 1e-9, "{first:?} {second:?}: {got:?}");
+        }
+        assert!(difference((0, 0), (1, 2)).0.is_nan());
+    }
+
     #[test]
     fn probabilities_sum_to_one() {
         let p = softmax(&[1.0, 1.0 + 2f64.ln(), -1000.0]);
@@ -47,5 +67,13 @@ mod tests {
         (0, 10, 0.000_000_000_000, 0.277_532_799_863),
         (7, 20, 0.181_191_824_101, 0.567_145_723_315),
         (33, 33, 0.895_730_002_458, 1.000_000_000_000),
+    ];
+
+    type Case = ((usize, usize), (usize, usize), f64, f64);
+
+    const NEWCOMBE: [Case; 3] = [
+        ((15, 16), (0, 16), 0.643_848_847_726, 0.988_880_655_235),
+        ((7, 20), (9, 30), -0.195_866_992_452, 0.304_823_780_344),
+        ((32, 32), (32, 32), -0.107_179_198_255, 0.107_179_198_255),
     ];
 }

@@ -234,6 +234,11 @@ impl Graph {
         &self.digest
     }
 
+    /// How many numbers its weights are, norms folded into their convolutions.
+    pub fn parameters(&self) -> usize {
+        self.nodes.iter().flat_map(|node| node.op.weights()).map(Tensor::elem_count).sum()
+    }
+
     /// The network up to a node, to go on from there.
     pub(super) fn up_to(&self, node: usize) -> GraphBuilder {
         let within = |alias: &Alias| matches!(alias, Alias::Same(n) | Alias::Part(n) if *n <= node);

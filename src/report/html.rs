@@ -5,8 +5,10 @@ mod counts;
 mod metrics;
 mod pictures;
 mod statistics;
+mod survey;
 
 pub use compare::compare_html;
+pub use survey::survey_html;
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};

@@ -15,18 +15,20 @@ pub mod page;
 pub mod plot;
 pub mod row;
 mod select;
+pub mod survey;
 pub mod table;
 pub mod units;
 
 pub use comparison::{ByProbe, Comparison, Pictures, comparisons};
 pub use correlation::{Correlation, TRUTH, correlations};
-pub use figure::{compared, figures};
+pub use figure::{compared, figures, survey_figures};
 pub use finding::{Finding, of_runs};
-pub use html::{compare_html, html};
+pub use html::{compare_html, html, survey_html};
 pub use info::{MetricInfo, ProbeInfo, metric_info, probe_info, probe_label};
 pub use overlay::overlay;
 pub use page::{ConceptCount, CosineMatrix, NormMap, Overlay, Page, Refusal, RenderingFigure, Trace};
 pub use row::{MetricRow, SampleRow};
+pub use survey::{SurveyPage, survey_tables};
 pub use table::{
     comparisons_csv, comparisons_parquet, correlations_csv, metrics_csv, metrics_parquet, read_metrics_parquet,
     samples_parquet,

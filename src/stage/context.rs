@@ -13,7 +13,7 @@ use crate::probe::Variant;
 use crate::seed::Seed;
 use crate::store::Store;
 use crate::store::digest::{Digest, DigestBuilder};
-use crate::study::{Resize, Study};
+use crate::study::{ModelSpec, Resize, Study};
 
 /// Where a study is run: everything that is not the study itself.
 #[derive(Debug, Clone)]
@@ -76,7 +76,7 @@ impl Context {
             return Err(Error::unknown("concept", unknown, dataset.concepts().iter().map(String::as_str)));
         }
         let split = split::split(dataset.samples(), &study.split, seed)?;
-        let graph = graph(&study, &device)?;
+        let graph = network(&study.model, &device)?;
         let layers = layers(&study, graph.as_ref(), dataset.as_ref())?;
         let mut nodes: Vec<_> = layers.iter().map(|l| (l.name.clone(), l.node)).collect();
         let head = graph.as_ref().filter(|_| study.score.wants("robustness")).and_then(|g| head(g, &mut nodes));
@@ -170,18 +170,19 @@ impl Context {
     }
 }
 
-fn graph(study: &Study, device: &Device) -> Result<Option<Graph>> {
-    if study.model.name == "imported" {
+/// The network of a `[model]` table; none where activations are imported.
+pub(super) fn network(model: &ModelSpec, device: &Device) -> Result<Option<Graph>> {
+    if model.name == "imported" {
         return Ok(None);
     }
-    let mut graph = study.model.recipe().build(device)?;
+    let mut graph = model.recipe().build(device)?;
     let (input, side) = (graph.input_shape(), graph.preprocess().size);
     if input != [3, side, side] && input != [1, side, side] {
         let problem = format!("its input is {input:?}: no square picture of one channel or three");
         let hint = "bring its activations with dataset.format = \"imported\"";
         return Err(Error::data(format!("model `{}`", graph.name()), problem, hint));
     }
-    if study.model.resize == Resize::Stretch {
+    if model.resize == Resize::Stretch {
         graph.stretch();
     }
     Ok(Some(graph))

@@ -21,6 +21,7 @@ pub mod report;
 pub mod score;
 pub mod sensitivity;
 pub mod statistics;
+pub mod survey;
 pub mod training;
 
 pub use context::{Context, Layer, Settings};

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use toml::Table;
 
-use super::overrides;
+use super::toml_file;
 use crate::activation::ActivationOptions;
 use crate::dataset::{DatasetSpec, SplitSpec};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::localise::{LocaliseOptions, OpinionOptions};
 use crate::maximise::MaximiseOptions;
 use crate::metric::consistency::ConsistencyOptions;
@@ -113,6 +112,12 @@ pub struct ModelSpec {
     pub resize: Resize,
 }
 
+/// Whether a study of this name can have a folder of that name.
+pub(super) fn names_a_folder(name: &str) -> bool {
+    let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !name.is_empty() && name.chars().all(fine)
+}
+
 /// From a picture to the network's square input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -144,35 +149,7 @@ impl Study {
     /// # Errors
     /// When the file cannot be read, is no TOML, has an unknown key or version, or a value out of range.
     pub fn read(path: &Path, set: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            let hint = "give the path of a study file, such as probes/quickstart.toml";
-            if e.kind() == std::io::ErrorKind::NotFound {
-                Error::file(path, "there is no such file", hint)
-            } else {
-                Error::file(path, format!("cannot be read: {e}"), hint)
-            }
-        })?;
-        Self::parse(&text, path, set)
-    }
-
-    fn parse(text: &str, path: &Path, set: &[String]) -> Result<Self> {
-        let mut table: Table = text.parse().map_err(|e: toml::de::Error| refusal(path, text, &e))?;
-        let version = table.get("version").and_then(toml::Value::as_integer);
-        if version != Some(i64::from(VERSION)) {
-            let found = table.get("version").map_or("no `version`".to_owned(), |v| format!("version {v}"));
-            let hint =
-                format!("this cavern reads version {VERSION}: write `version = {VERSION}` and run `cavern validate`");
-            return Err(Error::file(path, found, hint));
-        }
-        for assignment in set {
-            overrides::apply(&mut table, assignment)?;
-        }
-        // Without overrides the text itself is read again: its errors then know their line.
-        let study: Self = if set.is_empty() {
-            toml::from_str(text).map_err(|e| refusal(path, text, &e))?
-        } else {
-            table.try_into().map_err(|e| refusal(path, text, &e))?
-        };
+        let study: Self = toml_file::read(path, set, VERSION)?;
         study.check()?;
         Ok(study)
     }
@@ -197,8 +174,7 @@ impl Study {
     }
 
     fn check(&self) -> Result<()> {
-        let ok = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if self.name.is_empty() || !self.name.chars().all(ok) {
+        if !names_a_folder(&self.name) {
             return Err(Error::key(
                 "name",
                 format!("`{}` cannot name a folder", self.name),
@@ -238,26 +214,6 @@ impl Study {
     pub fn digest(&self) -> Result<Digest> {
         Ok(DigestBuilder::new("study v1").json("study", self)?.finish())
     }
-}
-
-/// serde's message in the form of ours: file, line, what is wrong, the nearest key.
-fn refusal(path: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let line = error.span().map(|s| text[..s.start.min(text.len())].matches('\n').count() + 1);
-    let message = error.message().to_owned();
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let place = line.map_or(String::new(), |l| format!("line {l}: "));
-    if message.starts_with("unknown field") || message.starts_with("unknown variant") {
-        let name = quoted.next().unwrap_or_default().to_owned();
-        let known: Vec<&str> = quoted.collect();
-        let near = nearest(&name, known.iter().copied());
-        let what = if message.starts_with("unknown field") { "key" } else { "value" };
-        let hint = match near.first() {
-            Some(first) => format!("the nearest {what} is `{first}`; known are {}", known.join(", ")),
-            None => "it has no place here: remove it".to_owned(),
-        };
-        return Error::file(path, format!("{place}unknown {what} `{name}`"), hint);
-    }
-    Error::file(path, format!("{place}{}", message.trim_end()), "see the study files in probes/ for working examples")
 }
 
 #[cfg(test)]

@@ -2,5 +2,8 @@
 
 pub mod file;
 pub mod overrides;
+pub mod survey;
+mod toml_file;
 
 pub use file::{ModelSpec, Resize, Study};
+pub use survey::{Family, Survey, SurveyAttack, SurveyData, SurveyNetwork};

@@ -8,10 +8,12 @@ mod forest;
 mod fp;
 mod norms;
 mod scatter;
+mod survey;
 mod trace;
 mod variance;
 
 pub(super) use forest::{kinds, with_interval};
+pub use survey::survey_figures;
 
 use super::correlation::{Correlation, TRUTH};
 use super::page::{Page, Trace};
@@ -20,7 +22,17 @@ use super::select;
 use crate::error::Result;
 
 /// What a figure shows, by the start of its file's name, in the order of the page.
-const CAPTIONS: [(&str, &str); 14] = [
+const CAPTIONS: [(&str, &str); 17] = [
+    (
+        "claim",
+        "Every test with its 95 % interval: blue where it shows the claim, orange where it shows the contrary, grey where it \
+         is undecided or a control.",
+    ),
+    (
+        "depth",
+        "Means over the units of a layer that real pictures move, from the first layer looked at (0) to the last (1).",
+    ),
+    ("size", "At the best step size of every network; transformers have a ring."),
     (
         "forest-truth",
         "Rank correlation of the cosine with the true direction with each metric, over concepts and runs: the line over all \

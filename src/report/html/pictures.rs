@@ -9,6 +9,7 @@ use super::super::info::{probe_label, probe_order};
 use super::super::page::{Overlay, RenderingFigure};
 use super::super::plot::short_number;
 use super::super::select::sorted;
+use super::super::survey::{SurveyGrid, SurveyPicture};
 
 /// The grids of one layer.
 #[derive(Debug, Serialize)]
@@ -19,7 +20,7 @@ pub(super) struct Layer {
 
 /// One table of pictures.
 #[derive(Debug, Serialize)]
-struct Grid {
+pub(super) struct Grid {
     title: String,
     /// What a line is of.
     head: &'static str,
@@ -190,6 +191,36 @@ fn rendering_picture(r: &RenderingFigure) -> Picture {
         detail: score(r.score) + &percentile.unwrap_or_default(),
         note: r.note.clone().unwrap_or_default(),
     }
+}
+
+/// The pictures of a survey, a grid a network: layers down, units across, what each asks for beside the real picture that it
+/// scores highest.
+pub(super) fn survey(grids: &[SurveyGrid]) -> Vec<Grid> {
+    let grid = |g: &SurveyGrid| {
+        let widest = g.layers.iter().map(|(_, pictures)| pictures.len()).max().unwrap_or(0);
+        let line = |(layer, pictures): &(String, Vec<SurveyPicture>)| {
+            let cell = |i: usize| pictures.get(i).map_or_else(Vec::new, survey_pair);
+            Line { name: layer.clone(), detail: String::new(), cells: (0..widest).map(cell).collect() }
+        };
+        Grid {
+            title: g.network.clone(),
+            head: "Layer",
+            columns: (1..=widest).map(|i| format!("Unit {i}")).collect(),
+            lines: g.layers.iter().map(line).collect(),
+        }
+    };
+    grids.iter().map(grid).collect()
+}
+
+fn survey_pair(p: &SurveyPicture) -> Vec<Picture> {
+    let picture = |png: &[u8], caption: &str, note: &str| Picture {
+        data: uri(png),
+        file: String::new(),
+        caption: caption.to_owned(),
+        detail: p.unit.clone(),
+        note: note.to_owned(),
+    };
+    vec![picture(&p.rendered, "asked for", &p.remark), picture(&p.real, "real", "")]
 }
 
 fn score(value: f64) -> String {

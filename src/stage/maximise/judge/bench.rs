@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::dataset::Preprocess;
 use crate::dataset::preprocess::Picture;
 use crate::error::Result;
-use crate::maximise::spectrum::{centroid, magnitudes, slope};
+use crate::maximise::spectrum::Spectral;
 use crate::maximise::{Objective, Planes, Reader, Seen};
 use crate::metric::proportion::softmax;
 use crate::model::Graph;
@@ -35,13 +35,6 @@ pub(super) struct Look {
     pub(super) features: Vec<f64>,
     /// The judge's probabilities by class; of no use where it has no classes.
     pub(super) classes: Vec<f64>,
-}
-
-/// How the power of a picture's spectrum falls, and its mean frequency.
-#[derive(Clone, Copy)]
-pub(super) struct Spectral {
-    pub(super) slope: f64,
-    pub(super) centroid: f64,
 }
 
 impl<'a> Bench<'a> {
@@ -98,12 +91,7 @@ impl<'a> Bench<'a> {
     pub(super) fn spectral(&self, picture: &Picture) -> Spectral {
         let [channels, ..] = self.own.graph().input_shape();
         let size = picture.size;
-        let plain = self.own.graph().preprocess().levels(picture, channels);
-        let planes = plain.chunks_exact((size * size).max(1)).map(|plane| magnitudes(plane, size, size));
-        let of_plane = |m: Vec<f32>| (slope(&m, size, size), centroid(&m, size, size));
-        let (slopes, centroids): (Vec<f64>, Vec<f64>) = planes.map(of_plane).unzip();
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        Spectral { slope: mean(&slopes), centroid: mean(&centroids) }
+        Spectral::of(&self.own.graph().preprocess().levels(picture, channels), size, size)
     }
 
     /// The same of pictures of the dataset.

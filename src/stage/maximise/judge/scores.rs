@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-use super::bench::{Bench, Look, Spectral, of_planes, of_sample};
+use super::bench::{Bench, Look, of_planes, of_sample};
 use super::features::Features;
 use super::rows::Rows;
 use super::{Exemplar, Judged};
@@ -13,6 +13,7 @@ use crate::dataset::preprocess::Picture;
 use crate::dataset::split::Part;
 use crate::error::{Error, Result};
 use crate::maximise::objective::Reading;
+use crate::maximise::spectrum::Spectral;
 use crate::maximise::{JudgeOptions, MaximiseOptions, Objective};
 use crate::metric::bootstrap::{ratio, weighted_mean};
 use crate::metric::correlation::spearman;

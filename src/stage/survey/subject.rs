@@ -1,0 +1,89 @@
+//! One network of a survey, with the units that are drawn of it.
+
+use std::path::Path;
+
+use candle_core::Device;
+use rand::seq::index;
+
+use super::data::Pictures;
+use crate::error::{Error, Result};
+use crate::maximise::view::View;
+use crate::maximise::{Objective, unit};
+use crate::model::{Graph, Weights, zoo};
+use crate::seed::Seed;
+use crate::stage::context;
+use crate::study::{Resize, SurveyNetwork};
+
+/// A network that is looked at.
+pub(super) struct Subject<'a> {
+    pub(super) name: &'a str,
+    pub(super) spec: &'a SurveyNetwork,
+    pub(super) graph: Graph,
+    pub(super) units: Vec<Unit>,
+}
+
+/// A unit: the mean of a channel over positions, or a value of a vector.
+pub(super) struct Unit {
+    pub(super) layer: String,
+    /// Place of its layer among those that are looked at: 0 the first, 1 the last.
+    pub(super) depth: f64,
+    /// As in `cavern maximise`.
+    pub(super) text: String,
+    pub(super) objective: Objective,
+}
+
+impl<'a> Subject<'a> {
+    /// Builds the network and draws `count` units of each of its layers.
+    ///
+    /// # Errors
+    /// When the network or a layer cannot be had.
+    pub(super) fn open(
+        (name, spec): (&'a str, &'a SurveyNetwork),
+        pictures: &Pictures,
+        device: &Device,
+        count: usize,
+        seed: Seed,
+    ) -> Result<Self> {
+        let graph = if spec.untrained { untrained(spec, pictures, seed)? } else { trained(name, spec, device)? };
+        let mut nodes: Vec<usize> = Vec::new();
+        for pattern in &spec.model.layers {
+            nodes.extend(graph.select(pattern)?);
+        }
+        nodes.sort_unstable();
+        nodes.dedup();
+        let mut units = Vec::new();
+        for (place, node) in nodes.iter().enumerate() {
+            let layer = graph.layer_name(*node).to_owned();
+            let channels = View::of(graph.layout(*node)).channels;
+            let mut rng = seed.stream(&format!("survey units {layer} {channels}"));
+            let mut drawn = index::sample(&mut rng, channels, count.min(channels)).into_vec();
+            drawn.sort_unstable();
+            for channel in drawn {
+                let text = format!("{layer}:{channel}");
+                let objective = unit::parse(&graph, &text)?;
+                let depth = place as f64 / (nodes.len() - 1).max(1) as f64;
+                units.push(Unit { layer: layer.clone(), depth, text, objective });
+            }
+        }
+        Ok(Self { name, spec, graph, units })
+    }
+}
+
+fn trained(name: &str, spec: &SurveyNetwork, device: &Device) -> Result<Graph> {
+    context::network(&spec.model, device)?.ok_or_else(|| {
+        let hint = "name a network of `cavern ls models` or an ONNX file";
+        Error::key(format!("network.{name}.model.name"), "imported activations have no network", hint)
+    })
+}
+
+/// The network with random weights, and as many classes as there are.
+fn untrained(spec: &SurveyNetwork, pictures: &Pictures, seed: Seed) -> Result<Graph> {
+    let model = &spec.model;
+    let options = zoo::Options { input: model.input, classes: Some(pictures.names().len()) };
+    let weights = Weights::from_tensors(Path::new(&model.name), zoo::initial_with(&model.name, &options, seed)?);
+    let mut graph = zoo::from_weights_with(&model.name, &weights, &options, &Device::Cpu)?;
+    if model.resize == Resize::Stretch {
+        graph.stretch();
+    }
+    Ok(graph)
+}
