@@ -251,7 +251,9 @@ impl Survey {
     fn check_network(&self, name: &str, network: &SurveyNetwork) -> Result<()> {
         let key = |part: &str| format!("network.{name}.{part}");
         if !self.data.contains_key(&network.data) {
-            return Err(Error::unknown("data", &network.data, self.data.keys().map(String::as_str)));
+            let known: Vec<&str> = self.data.keys().map(String::as_str).collect();
+            let problem = format!("there is no data `{}`", network.data);
+            return Err(Error::key(key("data"), problem, format!("known are {}", known.join(", "))));
         }
         if network.model.layers.is_empty() {
             return Err(Error::key(key("model.layers"), "the list is empty", "choose some of `cavern ls layers`"));
@@ -298,7 +300,7 @@ mod tests {
             ("maximise.units=[\"a:1\"]", "maximise.units"),
             ("maximise.parameter=maco", "maximise"),
             ("attack.epsilons=[300]", "attack"),
-            ("network.n.data=e", "data `e`"),
+            ("network.n.data=e", "network.n.data"),
             ("network.n.model.layers=[]", "network.n.model.layers"),
             ("network.n.familly=x", "familly"),
         ];

@@ -144,3 +144,111 @@ fn network_row(subject: &Subject<'_>, real: &Real, sweeps: &[Sweep], best: usize
         best,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const TEXT: &str = r#"
+version = 1
+name = "small"
+units = 2
+exemplars = 10
+bootstrap = 100
+learning_rates = [0.05, 0.2]
+[maximise]
+steps = 6
+seeds = 2
+transforms = "small"
+[attack]
+pictures = 3
+epsilons = [32]
+steps = 3
+[data.shapes]
+dataset = { format = "elements", world = "e1", count = 30, concepts = ["red", "square"] }
+pictures = 24
+[network.trained]
+family = "cnn"
+data = "shapes"
+series = ["training"]
+model = { name = "elements_cnn", layers = ["conv4", "conv2", "logits"] }
+attack_layer = "conv4"
+[network.random]
+family = "cnn"
+data = "shapes"
+untrained = true
+model = { name = "elements_cnn", layers = ["conv2", "conv4"] }
+"#;
+
+    fn survey(dir: &Path, set: &[&str]) -> Survey {
+        let path = dir.join("small.toml");
+        std::fs::write(&path, TEXT).unwrap();
+        Survey::read(&path, &set.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn run_in(dir: &Path, survey: &Survey, threads: usize) -> PathBuf {
+        let settings = Settings { out: dir.to_path_buf(), store: None, device: "cpu".into() };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| run(survey, &settings)).unwrap()
+    }
+
+    fn artifacts(dir: &Path) -> usize {
+        let kinds = ["survey-real", "survey-attack", "rendering"];
+        let count = |kind: &&str| walk(&dir.join("store").join(kind));
+        kinds.iter().map(count).sum()
+    }
+
+    fn walk(folder: &Path) -> usize {
+        let parts = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        parts.map(|part| std::fs::read_dir(part).unwrap().count()).sum()
+    }
+
+    #[test]
+    fn a_survey_is_the_same_bytes_on_any_number_of_threads_and_made_once() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let small = survey(one.path(), &[]);
+        let (a, b) = (run_in(one.path(), &small, 1), run_in(two.path(), &small, 2));
+        let made = artifacts(one.path());
+        for name in ["claims.csv", "networks.csv", "units.csv", "attacks.csv", "report.html"] {
+            let bytes = std::fs::read(a.join(name)).unwrap();
+            assert!(bytes == std::fs::read(b.join(name)).unwrap(), "{name}");
+        }
+        run_in(one.path(), &small, 2);
+        assert_eq!(artifacts(one.path()), made);
+        // Another claim of the same ascents needs no new ones.
+        run_in(one.path(), &survey(one.path(), &["bootstrap=200"]), 2);
+        assert_eq!(artifacts(one.path()), made);
+    }
+
+    #[test]
+    fn units_come_layer_by_layer_and_controls_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = run_in(dir.path(), &survey(dir.path(), &[]), 2);
+        let lines = |name: &str| -> Vec<String> {
+            std::fs::read_to_string(folder.join(name)).unwrap().lines().skip(1).map(str::to_owned).collect()
+        };
+        let units = lines("units.csv");
+        assert_eq!(units.len(), 2 * 3 + 2 * 2);
+        let layers: Vec<&str> = units.iter().take(6).map(|line| line.split(',').nth(4).unwrap()).collect();
+        assert_eq!(layers, ["conv2", "conv2", "conv4", "conv4", "logits", "logits"]);
+        let claims = lines("claims.csv");
+        assert!(claims.iter().any(|line| line.starts_with("depth,shapes,random") && line.contains("true")));
+        assert!(claims.iter().any(|line| line.starts_with("attack,shapes")));
+        // A series of one network compares nothing.
+        assert!(!claims.iter().any(|line| line.starts_with("size")));
+        assert_eq!(lines("attacks.csv").len(), 6);
+        assert!(folder.join("pictures").read_dir().unwrap().count() >= 20);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { out: dir.path().to_path_buf(), store: None, device: "cpu".into() };
+        let message = |set: &str| run(&survey(dir.path(), &[set]), &settings).unwrap_err().to_string();
+        assert!(message("network.trained.model.layers=[\"conv44\"]").contains("conv44"));
+        assert!(message("data.shapes.source=test").contains("data.shapes.source"));
+        assert!(message("network.trained.attack_layer=nothing").contains("nothing"));
+    }
+}
