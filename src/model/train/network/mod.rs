@@ -124,7 +124,7 @@ impl Network {
                     return Ok(layer.product.run(x, weight, bias, residual, activation)?);
                 }
                 let z = layer.product.run(x, weight, bias, residual, Activation::None)?;
-                let y = activation.apply(&z)?;
+                let y = activation.apply_to_constant(&z)?;
                 tape.sums.insert(node, z);
                 Ok(y)
             }
