@@ -44,11 +44,11 @@ class Block(nn.Module):
 class Vit(nn.Module):
     """A ViT with DINOv2's and timm's parameter names; its result is the class token after the last norm, or its logits."""
 
-    def __init__(self, width=384, depth=12, heads=6, patch=14, side=16, scaled=True, classes=0):
+    def __init__(self, width=384, depth=12, heads=6, patch=14, side=16, scaled=True, classes=0, channels=3):
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + side * side, width))
-        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, patch, patch)})
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(channels, width, patch, patch)})
         self.blocks = nn.Sequential(*[Block(width, heads, scaled) for _ in range(depth)])
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, classes) if classes else nn.Identity()

@@ -23,11 +23,14 @@ pub fn run(args: &LsArgs, out: &mut dyn Write) -> Result<()> {
     }
 }
 
+/// A width or a depth stands where it is left to choose: the usual one.
 fn models(out: &mut dyn Write) -> Result<()> {
-    writeln!(out, "{:20} {:>15}  {:13}  about", "model", "input", "weights")?;
+    writeln!(out, "{:20} {:>15}  {:>5}  {:>5}  {:13}  about", "model", "input", "width", "depth", "weights")?;
+    let usual = |size: Option<usize>| size.map_or_else(String::new, |size| size.to_string());
     for m in zoo::MODELS {
         let weights = if m.embedded { "built in" } else { "needs a file" };
-        writeln!(out, "{:20} {:>15}  {weights:13}  {}", m.name, shape(&m.input), m.about)?;
+        let (input, width, depth) = (shape(&m.input), usual(m.width), usual(m.depth));
+        writeln!(out, "{:20} {input:>15}  {width:>5}  {depth:>5}  {weights:13}  {}", m.name, m.about)?;
     }
     Ok(())
 }

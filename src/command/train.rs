@@ -35,7 +35,8 @@ pub fn run(args: &StudyArgs, out: &mut dyn Write) -> Result<()> {
     let what = if options.head_on.is_some() { ".head" } else { "" };
     let path = |end: &str| args.run.out.join(format!("{model}{what}.{end}"));
     let checkpoint = Some(Checkpoint { path: path("checkpoint.safetensors"), training: digest(&study, options)? });
-    let training = Training { model, input: study.model.input, dataset: &*data, options, seed, checkpoint };
+    let training =
+        Training { model, choices: study.model.recipe().choices(), dataset: &*data, options, seed, checkpoint };
     let mut watch = Watch { progress: None, epochs: options.epochs, said: Ok(()), out };
     writeln!(watch.out, "epoch  learning rate    loss  held-out loss  held-out accuracy")?;
     let mut on = |event: Event<'_>| watch.see(event);

@@ -229,7 +229,7 @@ mod tests {
         let p = prepared(&card("net.card.toml", "crop = false").unwrap().unwrap(), &Options::default());
         assert_eq!((p.crop, p.filter, p.std), (None, Filter::Bilinear, [0.229, 0.224, 0.225]));
         let labels = card("net.card.toml", "labels = \"labels.txt\"").unwrap().unwrap();
-        let mut graph = zoo::outline("mlp", &Options { input: None, classes: Some(2) }).unwrap();
+        let mut graph = zoo::outline("mlp", &Options { classes: Some(2), ..Options::default() }).unwrap();
         labels.apply(&mut graph).unwrap();
         assert_eq!(graph.classes(), ["a", "b"]);
         let message = labels.apply(&mut zoo::outline("mlp", &Options::default()).unwrap()).unwrap_err().to_string();
@@ -244,7 +244,7 @@ mod tests {
         let read = card("config.json", text).unwrap().unwrap();
         let p = prepared(&read, &Options::default());
         assert_eq!((p.crop, p.filter, p.mean, p.std), (Some(235), Filter::Bicubic, [0.5; 3], [0.25; 3]));
-        let larger = prepared(&read, &Options { input: Some([3, 288, 288]), classes: None });
+        let larger = prepared(&read, &Options { input: Some([3, 288, 288]), ..Options::default() });
         assert_eq!((larger.size, larger.crop), (288, Some(303)));
         assert!(card("config.json", r#"{"model_type": "bert"}"#).unwrap().is_none());
         let dir = tempfile::tempdir().unwrap();
@@ -293,7 +293,7 @@ mod tests {
         let after = built(&Options::default()).unwrap();
         assert_eq!((before.input_shape(), after.input_shape()), ([3, 32, 32], [3, 40, 40]));
         assert_eq!((after.preprocess().size, after.preprocess().crop), (40, Some(44)));
-        let asked = built(&Options { input: Some([3, 80, 80]), classes: None }).unwrap();
+        let asked = built(&Options { input: Some([3, 80, 80]), ..Options::default() }).unwrap();
         assert_eq!((asked.preprocess().size, asked.preprocess().crop), (80, Some(88)));
     }
 }

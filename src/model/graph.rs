@@ -2,7 +2,7 @@
 
 mod backward;
 mod layout;
-mod op;
+pub(in crate::model) mod op;
 mod precision;
 mod receptive;
 pub mod tensor;

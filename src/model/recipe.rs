@@ -27,6 +27,10 @@ pub struct Recipe {
     pub tensors: weights::Options,
     /// `[channel, height, width]` of the input, where the network leaves a choice.
     pub input: Option<[usize; 3]>,
+    /// Channels that all others are multiples of, where the network leaves a choice.
+    pub width: Option<usize>,
+    /// How many blocks, where the network leaves a choice.
+    pub depth: Option<usize>,
     /// A linear head on one of its layers, as `cavern train` writes it.
     pub head: Option<PathBuf>,
     /// A file with the name of a class on every line.
@@ -121,12 +125,19 @@ impl Recipe {
         curve.map(Some)
     }
 
+    /// What is chosen of a network of the zoo; its number of classes is not.
+    pub fn choices(&self) -> zoo::Options {
+        zoo::Options { input: self.input, width: self.width, depth: self.depth, classes: None }
+    }
+
     fn onnx(&self, device: &Device) -> Result<Graph> {
         let given = [
             ("model.weights", self.weights.is_some()),
             ("model.key", self.tensors.key.is_some()),
             ("model.rename", !self.tensors.rename.is_empty()),
             ("model.input", self.input.is_some()),
+            ("model.width", self.width.is_some()),
+            ("model.depth", self.depth.is_some()),
         ];
         if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
             return Err(Error::key(*key, "an ONNX file brings its weights and its input along", "leave it out"));
@@ -140,7 +151,7 @@ impl Recipe {
     }
 
     fn zoo(&self, device: &Device) -> Result<Graph> {
-        let options = zoo::Options { input: self.input, ..zoo::Options::default() };
+        let options = self.choices();
         let Some(weights) = &self.weights else {
             if self.tensors.key.is_some() || !self.tensors.rename.is_empty() {
                 let hint = "set model.weights, or leave model.key and model.rename out";
@@ -164,6 +175,8 @@ mod tests {
         let named = |name: &str| Recipe { name: name.to_owned(), ..Recipe::default() };
         let input = Some([3, 32, 32]);
         assert!(message(Recipe { input, ..named("net.ONNX") }).contains("model.input"));
+        assert!(message(Recipe { depth: Some(2), ..named("net.ONNX") }).contains("model.depth"));
+        assert!(message(Recipe { width: Some(2), ..named("elements_cnn") }).contains("model.width"));
         let tensors = weights::Options { key: Some("teacher".into()), ..weights::Options::default() };
         assert!(message(Recipe { tensors, ..named("elements_cnn") }).contains("model.weights"));
         assert!(message(named("no/such/file.onnx")).contains("no/such/file.onnx"));

@@ -39,6 +39,16 @@ impl Activation {
         }
     }
 
+    /// Applies it without candle's graph; in f32 GELU to that precision, as products do.
+    pub(crate) fn apply_to_constant(self, x: &Tensor) -> Result<Tensor> {
+        if self != Self::Gelu || composed::wanted(x) || x.dtype() != DType::F32 {
+            return self.apply(x);
+        }
+        let mut y = super::to_vec::<f32>(x)?;
+        y.par_chunks_mut(SHARE).for_each(|sums| dispatch(Apply { activation: self, sums }));
+        Tensor::from_vec(y, x.dims(), x.device())
+    }
+
     /// Whether kernels apply it while they write, and take its gradient from the result.
     pub(crate) fn fuses(self) -> bool {
         self != Self::Gelu
@@ -109,6 +119,19 @@ fn passed<T: Real>(activation: Activation, at: &Tensor, gradient: &Tensor) -> Re
         })
     })?;
     Tensor::from_vec(to, at.dims(), at.device())
+}
+
+/// See [`Activation::apply_to_constant`].
+struct Apply<'a, T> {
+    activation: Activation,
+    sums: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Apply<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        self.activation.apply_to(self.sums);
+    }
 }
 
 /// See [`Activation::by_kernel`].
@@ -297,6 +320,18 @@ mod tests {
             assert!((f64::from(gelu_slope(x as f32)) - slope).abs() < 1e-4, "slope at {x}");
         }
         assert_eq!((Real::exp(-1e30f32), Real::exp(0f32)), (Real::exp(-87f32), 1.0));
+    }
+
+    #[test]
+    fn without_a_graph_it_is_the_same() {
+        let x = (random(&[40], 3) * 9.0).unwrap();
+        let single = x.to_dtype(DType::F32).unwrap();
+        for f in [Activation::None, Activation::Relu, Activation::Relu6, Activation::Gelu] {
+            let wanted = f.apply(&x).unwrap();
+            assert_eq!(distance(&f.apply_to_constant(&x).unwrap(), &wanted), 0.0);
+            let got = f.apply_to_constant(&single).unwrap().to_dtype(DType::F64).unwrap();
+            assert!(distance(&got, &wanted) < 3e-6, "{f:?}");
+        }
     }
 
     #[test]

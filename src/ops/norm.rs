@@ -53,8 +53,21 @@ pub(crate) fn layer_norm_input_gradient(
     }
 }
 
+/// Gradients of a layer norm's weight and bias, `[channel]` each, from that of its result: sums over all rows of x, of the
+/// gradient times the normalised row and of the gradient; on the CPU.
+pub(crate) fn layer_norm_weight_gradient(x: &Tensor, epsilon: f64, gradient: &Tensor) -> Result<(Tensor, Tensor)> {
+    expect_shape("layer norm: the gradient", gradient, x.dims())?;
+    match x.dtype() {
+        DType::F32 => run_to_weights::<f32>(x, epsilon, gradient),
+        DType::F64 => run_to_weights::<f64>(x, epsilon, gradient),
+        other => Err(super::unsupported("layer norm", other)),
+    }
+}
+
 /// Rows that one task takes.
 const ROWS: usize = 16;
+/// Rows that have a sum of their own.
+const SUMMED: usize = 512;
 
 fn run<V: Value>(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Result<Tensor> {
     let width = x.dim(x.rank() - 1)?.max(1);
@@ -89,6 +102,28 @@ fn run_back<T: Real>(x: &Tensor, weight: &Tensor, epsilon: f64, gradient: &Tenso
         })
     })?;
     Tensor::from_vec(to, x.dims(), x.device())
+}
+
+/// Sums of some rows are added in the rows' order: the same bytes for any number of threads.
+fn run_to_weights<T: Real + Value<Sum = T>>(x: &Tensor, epsilon: f64, gradient: &Tensor) -> Result<(Tensor, Tensor)> {
+    let width = x.dim(x.rank() - 1)?.max(1);
+    let (to_weight, to_bias) = with_values::<T, _>(x, |x| {
+        with_values::<T, _>(gradient, |gradient| {
+            let parts = x.par_chunks(SUMMED * width).zip(gradient.par_chunks(SUMMED * width)).map(|(x, gradient)| {
+                let [mut to_weight, mut to_bias] = [vec![T::zero(); width], vec![T::zero(); width]];
+                let (epsilon, sums) = (T::of(epsilon), [&mut to_weight[..], &mut to_bias]);
+                dispatch(SumRows { x, epsilon, gradient, sums });
+                (to_weight, to_bias)
+            });
+            let mut sums = (vec![T::zero(); width], vec![T::zero(); width]);
+            for (to_weight, to_bias) in parts.collect::<Vec<_>>() {
+                sums.0.iter_mut().zip(to_weight).for_each(|(sum, part)| *sum += part);
+                sums.1.iter_mut().zip(to_bias).for_each(|(sum, part)| *sum += part);
+            }
+            Ok(sums)
+        })
+    })?;
+    Ok((Tensor::from_vec(to_weight, width, x.device())?, Tensor::from_vec(to_bias, width, x.device())?))
 }
 
 /// Mean and one over the deviation of a row.
@@ -149,6 +184,29 @@ impl<T: Real> Kernel for BackRows<'_, T> {
             let mean_gn = total(&gn, T::zero(), |x| x, |a, b| a + b) * share;
             for ((to, g), x) in to.iter_mut().zip(&g).zip(x) {
                 to.write(scale * (*g - mean_g - (*x - mean) * scale * mean_gn));
+            }
+        }
+    }
+}
+
+/// Adds up the gradient times the normalised rows, and the gradient.
+struct SumRows<'a, T> {
+    x: &'a [T],
+    epsilon: T,
+    gradient: &'a [T],
+    sums: [&'a mut [T]; 2],
+}
+
+impl<T: Real + Value<Sum = T>> Kernel for SumRows<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let [to_weight, to_bias] = self.sums;
+        let width = to_weight.len();
+        for (x, gradient) in self.x.chunks_exact(width).zip(self.gradient.chunks_exact(width)) {
+            let (mean, scale) = moments(x, self.epsilon);
+            for (((w, b), x), g) in to_weight.iter_mut().zip(to_bias.iter_mut()).zip(x).zip(gradient) {
+                *w += *g * ((*x - mean) * scale);
+                *b += *g;
             }
         }
     }
@@ -247,6 +305,19 @@ mod tests {
         assert!(distance(&double(to), back) < 5e-6);
         let short = layer_norm(&x.to_dtype(DType::BF16).unwrap(), &single(&w), &single(&b), 1e-5).unwrap();
         assert!(distance(&double(short), &wanted) < 3e-2);
+    }
+
+    #[test]
+    fn gradients_of_weight_and_bias_are_those_of_candle() {
+        // More rows than have one sum.
+        let (x, w, b, g) = (random(&[3, 400, 5], 1), random(&[5], 2), random(&[5], 3), random(&[3, 400, 5], 4));
+        let (w, b) = (Var::from_tensor(&w).unwrap(), Var::from_tensor(&b).unwrap());
+        let y = layer_norm(&x, &w, &b, 1e-5).unwrap();
+        let back = y.mul(&g).unwrap().sum_all().unwrap().backward().unwrap();
+        let (to_weight, to_bias) = layer_norm_weight_gradient(&x, 1e-5, &g).unwrap();
+        assert!(distance(&to_weight, back.get(&w).unwrap()) < 1e-11);
+        assert!(distance(&to_bias, back.get(&b).unwrap()) < 1e-11);
+        assert!(layer_norm_weight_gradient(&x, 1e-5, &random(&[3, 400, 4], 4)).is_err());
     }
 
     #[test]

@@ -92,6 +92,13 @@ pub struct ModelSpec {
     /// `[channel, height, width]` of the input, where the network leaves a choice; left out, its usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<[usize; 3]>,
+    /// Channels that all others are multiples of, where the network leaves a choice (`vgg_mini`, `vit_mini`, `resnet8`,
+    /// `resnet20`): to train one. Weights say their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<usize>,
+    /// How many blocks, where the network leaves a choice (`vit_mini`): to train one. Weights say their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
     /// Which table of a checkpoint that holds several: the keys that lead to it, joined by dots, as in `teacher`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -137,6 +144,8 @@ impl ModelSpec {
             weights: self.weights.clone(),
             tensors: WeightsOptions { key: self.key.clone(), rename: self.rename.clone() },
             input: self.input,
+            width: self.width,
+            depth: self.depth,
             head: self.head.clone(),
             labels: self.labels.clone(),
         }

@@ -22,7 +22,7 @@ import torchvision
 from torch import nn
 from torchvision.models.googlenet import BasicConv2d
 
-from zoo_nets import Cifar, Fcn, Lite, Mlp, Registers, Resnet1d, Vit
+from zoo_nets import Cifar, Fcn, Lite, Mlp, Registers, Resnet1d, VggMini, Vit
 
 OFFSET = 16.0
 
@@ -159,6 +159,7 @@ if __name__ == "__main__":
     make("resnet20", Cifar(3, 3), taps, (3, 32, 32))
     make("resnet8", Cifar(1, 1), taps, (1, 28, 28))
     make("vgg11", narrow(models.vgg11()), {"conv3_2": "features.9", "pool5": "features.20", "logits": ""}, (3, 32, 32))
+    make("vgg_mini", VggMini(1, 16), {"conv1_2": "features.3", "pool2": "features.9", "logits": ""}, (1, 28, 28))
     taps = {"conv3_2": "features.19", "pool5": "features.34", "logits": ""}
     make("vgg13_bn", narrow(models.vgg13_bn()), taps, small)
     taps = {"maxpool1": "maxpool1", "inception4b": "inception4b", "logits": ""}
@@ -174,6 +175,8 @@ if __name__ == "__main__":
     make("vit_small_patch14", Vit(), taps)
     taps = {"blocks.0.attn.heads": "blocks.0.attn.inner", "blocks.5": "blocks.5", "logits": ""}
     make("vit_tiny_patch16", Vit(192, 12, 3, 16, 4, scaled=False, classes=1000), taps, small)
+    taps = {"blocks.0.attn.heads": "blocks.0.attn.inner", "blocks.2": "blocks.2", "logits": ""}
+    make("vit_mini", Vit(64, 4, 2, 4, 7, scaled=False, classes=10, channels=1), taps, (1, 28, 28))
     model = models.VisionTransformer(48, 16, 2, 2, 128, 512, num_classes=10)
     taps = {"tokens": "encoder.dropout", "blocks.0": "encoder.layers.encoder_layer_0", "logits": ""}
     make("vit_torchvision", model, taps, (3, 48, 48))

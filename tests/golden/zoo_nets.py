@@ -46,6 +46,24 @@ class Cifar(nn.Module):
         return self.fc(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
 
 
+class VggMini(nn.Module):
+    """Six convolutions of VGG for small pictures."""
+
+    def __init__(self, channels, width):
+        super().__init__()
+        layers, inside = [], channels
+        for stage in range(3):
+            for _ in range(2):
+                layers += [nn.Conv2d(inside, width << stage, 3, 1, 1), nn.ReLU()]
+                inside = width << stage
+            if stage < 2:
+                layers.append(nn.MaxPool2d(2, 2))
+        self.features, self.classifier = nn.Sequential(*layers), nn.Linear(inside, 10)
+
+    def forward(self, x):
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
 class Same(nn.Conv2d):
     """TensorFlow's padding."""
 

@@ -17,7 +17,7 @@ use crate::ops::{Activation, Prepared, conv2d_input_gradient};
 impl Op {
     /// Gradients of the inputs from that of the result y; `sums` is what the inputs' other users have passed, and a part
     /// of the gradients. What has no short form is run again with candle's graph.
-    pub(super) fn pull_back(
+    pub(in crate::model) fn pull_back(
         &self,
         inputs: &[&Tensor],
         (y, gradient): (&Tensor, &Tensor),

@@ -146,7 +146,7 @@ fn tokens(x: &Tensor, class: &Tensor, position: &Tensor) -> candle_core::Result<
 }
 
 /// `[batch, channel, height, width]` to `[batch, position, channel]`.
-pub(super) fn rows(x: &Tensor) -> candle_core::Result<Tensor> {
+pub(in crate::model) fn rows(x: &Tensor) -> candle_core::Result<Tensor> {
     x.flatten_from(2)?.transpose(1, 2)?.contiguous()
 }
 

@@ -16,7 +16,7 @@ use crate::dataset::preprocess::Filter;
 use crate::error::Result;
 use crate::model::graph::{Graph, GraphBuilder, Op};
 use crate::model::head::{Head, trunk};
-use crate::model::zoo::{self, Draft, Options, Outputs};
+use crate::model::zoo::{self, Draft, Outputs};
 use crate::ops::Activation;
 
 /// Trains a head on a layer; `weights` are those of the network.
@@ -30,8 +30,7 @@ pub fn train_head(
 ) -> Result<(Head, Curve)> {
     let Training { model, dataset, options, seed, .. } = *training;
     options.check()?;
-    let choices = Options { input: training.input, classes: None };
-    let graph = zoo::build_with(model, weights, &choices, &Device::Cpu)?;
+    let graph = zoo::build_with(model, weights, &training.choices, &Device::Cpu)?;
     let (builder, node) = trunk(&graph, layer)?;
     let graph = builder.finish(model, graph.preprocess().clone(), Vec::new(), &Device::Cpu)?;
     let parts = hold_out(dataset, options, seed)?;

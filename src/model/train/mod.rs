@@ -83,8 +83,8 @@ pub struct Trained {
 pub struct Training<'a> {
     /// A name of `cavern ls models`.
     pub model: &'a str,
-    /// `[channel, height, width]` of its input; `None`: its usual one.
-    pub input: Option<[usize; 3]>,
+    /// What is chosen of it; its classes are those of the dataset.
+    pub choices: Options,
     /// The samples.
     pub dataset: &'a dyn Dataset,
     /// How.
@@ -123,7 +123,7 @@ pub fn train(training: &Training<'_>, on: &mut dyn FnMut(Event<'_>)) -> Result<T
     let outputs = zoo::info(model)?.outputs;
     // Independent labels are those the network was made for.
     let classes = (outputs == Outputs::Exclusive).then(|| dataset.concepts().len());
-    let choices = Options { input: training.input, classes };
+    let choices = Options { classes, ..training.choices.clone() };
     let draft = zoo::draft(model, &choices, seed)?;
     let network = Network::new(&draft)?;
     let parts = hold_out(dataset, options, seed)?;
@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn of<'a>(model: &'a str, dataset: &'a dyn Dataset, options: &'a TrainOptions, seed: Seed) -> Training<'a> {
-        Training { model, input: None, dataset, options, seed, checkpoint: None }
+        Training { model, choices: Options::default(), dataset, options, seed, checkpoint: None }
     }
 
     #[test]
@@ -305,8 +305,8 @@ mod tests {
         let run = |threads: usize, checkpoint: Option<Checkpoint>, on: &mut (dyn FnMut(Event<'_>) + Send)| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let training =
-                    Training { input: Some([1, 28, 28]), checkpoint, ..of("resnet8", &*data, &options, Seed(1)) };
+                let choices = Options { input: Some([1, 28, 28]), ..Options::default() };
+                let training = Training { choices, checkpoint, ..of("resnet8", &*data, &options, Seed(1)) };
                 train(&training, on)
             })
         };
@@ -340,6 +340,31 @@ mod tests {
         assert!(message(run(1, at("b", "y"), &mut |_| {})).contains("another training"));
         std::fs::write(dir.path().join("c"), b"no checkpoint").unwrap();
         assert!(message(run(1, at("c", "x"), &mut |_| {})).contains("no checkpoint"));
+    }
+
+    #[test]
+    fn a_transformer_learns_to_the_same_bytes_on_any_number_of_threads() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = squares(dir.path());
+        let options = TrainOptions { epochs: 30, batch: 18, learning_rate: 0.003, ..TrainOptions::default() };
+        let choices = Options { input: Some([1, 28, 28]), width: Some(64), depth: Some(2), ..Options::default() };
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let training = || {
+                train(&Training { choices: choices.clone(), ..of("vit_mini", &*data, &options, Seed(1)) }, &mut |_| {})
+            };
+            pool.install(training).unwrap()
+        };
+        let (one, two) = (run(1), run(2));
+        let bytes = |t: &Trained| -> Vec<Vec<f32>> {
+            t.tensors.values().map(|t| t.flatten_all().unwrap().to_vec1().unwrap()).collect()
+        };
+        assert_eq!(bytes(&one), bytes(&two));
+        let (first, last) = (&one.curve.epochs[0], &one.curve.epochs[29]);
+        assert!(last.loss < 0.2 && first.loss > 2.0 && last.accuracy > 0.8, "{first:?} {last:?}");
+        assert!(
+            one.tensors.contains_key("blocks.1.attn.qkv.weight") && !one.tensors.contains_key("blocks.2.norm1.bias")
+        );
     }
 
     #[test]

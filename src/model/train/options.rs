@@ -28,7 +28,7 @@ pub struct TrainOptions {
     pub momentum: f64,
     /// SGD: whether the gradient is that at the place momentum leads to (Nesterov), in PyTorch's form.
     pub nesterov: bool,
-    /// Pull of kernels and matrices towards zero; biases and norms feel none. SGD adds it to the gradient, Adam takes it
+    /// Pull of kernels, matrices, class tokens and embeddings towards zero; biases and norms feel none. SGD adds it to the gradient, Adam takes it
     /// off the weights (AdamW).
     pub weight_decay: f64,
     /// Share of the target that is spread over all classes; exclusive classes only.

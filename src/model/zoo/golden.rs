@@ -108,7 +108,7 @@ pub(super) fn agrees_with(
     let options = Options { input: Some(input), ..Options::default() };
     let info = super::info(name).unwrap();
     let source = Formula(shapes);
-    agrees(&(info.assemble)(&plan_of(info, &source, &options, &Device::Cpu)).unwrap(), golden);
+    agrees(&(info.assemble)(&plan_of(info, &source, &options, &Device::Cpu).unwrap()).unwrap(), golden);
 }
 
 /// Checks a network of [`Formula`]'s weights: three of its layers, and the gradient of a projection of its last.

@@ -30,7 +30,7 @@ mod tests {
         std::fs::write(&path, "cat\r\ndog \nsea horse\n\n").unwrap();
         let names = read_labels(&path).unwrap();
         assert_eq!(names, ["cat", "dog", "sea horse"]);
-        let options = |classes| Options { input: None, classes: Some(classes) };
+        let options = |classes| Options { classes: Some(classes), ..Options::default() };
         let mut graph = outline("mlp", &options(3)).unwrap();
         graph.name_classes(names.clone()).unwrap();
         assert_eq!(graph.classes(), names);

@@ -2,7 +2,6 @@
 
 use super::parts::linear;
 use super::plan::{Plan, Published};
-use crate::dataset::preprocess::Filter;
 use crate::error::Result;
 use crate::model::graph::{Graph, Op};
 use crate::ops::Activation;
@@ -28,8 +27,7 @@ pub(super) fn assemble(plan: &Plan) -> Result<Graph> {
     let last = format!("fc{}", hidden.len() + 1);
     let classes = plan.classes(&last, 10);
     graph.add("logits", linear(source, &last, [classes.len(), width], Activation::None)?, &[node]);
-    let published = Published { filter: Filter::Bilinear, crop: None, mean: [0.5; 3], std: [0.25; 3] };
-    plan.finish(graph, &published, classes)
+    plan.finish(graph, &Published::SMALL, classes)
 }
 
 #[cfg(test)]

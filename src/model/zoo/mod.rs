@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::seed::Seed;
 pub use labels::read_labels;
 pub use plan::Options;
-use plan::Plan;
+use plan::{Choice, Plan};
 pub(super) use source::Fold;
 use source::{Blank, Random, Source};
 pub use table::{MODELS, ModelInfo, Outputs};
@@ -121,7 +121,7 @@ pub fn from_weights(name: &str, weights: &Weights, device: &Device) -> Result<Gr
 pub fn from_weights_with(name: &str, weights: &Weights, options: &Options, device: &Device) -> Result<Graph> {
     weights.ignore(is_unused);
     let info = info(name)?;
-    let graph = (info.assemble)(&plan_of(info, weights, options, device))?;
+    let graph = (info.assemble)(&plan_of(info, weights, options, device)?)?;
     weights.finish(name)?;
     Ok(graph)
 }
@@ -134,9 +134,12 @@ fn is_unused(name: &str) -> bool {
         || name.starts_with("aux2.")
 }
 
-fn plan_of<'a>(info: &ModelInfo, source: &'a dyn Source, options: &Options, device: &'a Device) -> Plan<'a> {
+fn plan_of<'a>(info: &ModelInfo, source: &'a dyn Source, options: &Options, device: &'a Device) -> Result<Plan<'a>> {
     let (usual, classes) = (info.input, options.classes);
-    Plan { name: info.name, input: options.input.unwrap_or(usual), usual, classes, source, device }
+    let (width, depth) = (Choice::width(options.width, info.width), Choice::depth(options.depth, info.depth));
+    [width, depth].iter().try_for_each(|choice| choice.check(info.name))?;
+    let input = options.input.unwrap_or(usual);
+    Ok(Plan { name: info.name, input, usual, classes, width, depth, source, device })
 }
 
 /// Builds a network with random weights: as a control without anything learnt, or to time it.
@@ -145,7 +148,7 @@ fn plan_of<'a>(info: &ModelInfo, source: &'a dyn Source, options: &Options, devi
 /// When there is no such network.
 pub fn random(name: &str, seed: Seed) -> Result<Graph> {
     let info = info(name)?;
-    (info.assemble)(&plan_of(info, &Random::new(seed), &Options::default(), &Device::Cpu))
+    (info.assemble)(&plan_of(info, &Random::new(seed), &Options::default(), &Device::Cpu)?)
 }
 
 /// Builds a network whose weights are zeros: to look at its layers.
@@ -154,7 +157,7 @@ pub fn random(name: &str, seed: Seed) -> Result<Graph> {
 /// When there is no such network, or it does not allow a choice.
 pub fn outline(name: &str, options: &Options) -> Result<Graph> {
     let info = info(name)?;
-    (info.assemble)(&plan_of(info, &Blank, options, &Device::Cpu))
+    (info.assemble)(&plan_of(info, &Blank, options, &Device::Cpu)?)
 }
 
 /// Random tensors to start training from, by name.
@@ -165,13 +168,13 @@ pub fn initial(name: &str, seed: Seed) -> Result<BTreeMap<String, Tensor>> {
     initial_with(name, &Options::default(), seed)
 }
 
-/// The same with choices: an input and a number of classes of one's own.
+/// The same with choices: an input, a number of classes, a width and a depth of one's own.
 ///
 /// # Errors
 /// When there is no such network, or it does not allow a choice.
 pub fn initial_with(name: &str, options: &Options, seed: Seed) -> Result<BTreeMap<String, Tensor>> {
     let (info, source) = (info(name)?, Random::new(seed));
-    (info.assemble)(&plan_of(info, &source, options, &Device::Cpu))?;
+    (info.assemble)(&plan_of(info, &source, options, &Device::Cpu)?)?;
     Ok(source.into_drawn())
 }
 
@@ -191,7 +194,7 @@ pub(super) struct Draft {
 /// When there is no such network, or it does not allow a choice.
 pub(super) fn draft(name: &str, options: &Options, seed: Seed) -> Result<Draft> {
     let (info, source) = (info(name)?, Random::new(seed));
-    let graph = (info.assemble)(&plan_of(info, &source, options, &Device::Cpu))?;
+    let graph = (info.assemble)(&plan_of(info, &source, options, &Device::Cpu)?)?;
     let (tensors, folds) = source.into_parts();
     Ok(Draft { graph, tensors, folds })
 }
@@ -238,7 +241,7 @@ mod tests {
             // Smaller than usual, where that takes long; a multiple of every patch.
             let input = if model.input[1] >= 224 { [3, 112, 112] } else { model.input };
             let options = Options { input: Some(input), ..Options::default() };
-            let graph = (model.assemble)(&plan_of(model, &Narrow, &options, &Device::Cpu)).unwrap();
+            let graph = (model.assemble)(&plan_of(model, &Narrow, &options, &Device::Cpu).unwrap()).unwrap();
             assert_eq!(graph.input_shape(), input);
             // The last layer is a vector: the logits, where there are classes.
             let layers = graph.layers();
@@ -253,17 +256,47 @@ mod tests {
 
     #[test]
     fn an_input_and_classes_of_ones_own() {
-        let options = Options { input: Some([1, 28, 28]), classes: Some(7) };
+        let options = Options { input: Some([1, 28, 28]), classes: Some(7), ..Options::default() };
         let tensors = initial_with("resnet20", &options, Seed(1)).unwrap();
         let weights = Weights::from_tensors(Path::new("w"), tensors);
         let graph = from_weights_with("resnet20", &weights, &options, &Device::Cpu).unwrap();
         assert_eq!((graph.input_shape(), graph.classes().len()), ([1, 28, 28], 7));
         let message = outline("resnet18", &options).unwrap_err().to_string();
         assert!(message.contains("resnet18") && message.contains("3 channels"), "{message}");
-        let options = Options { input: Some([3, 320, 320]), classes: None };
+        let options = Options { input: Some([3, 320, 320]), ..Options::default() };
         let graph = outline("resnet18", &options).unwrap();
         assert_eq!(graph.shape(graph.layer("layer4.1").unwrap()), [512, 10, 10]);
         assert_eq!(graph.preprocess().crop, Some(365));
+    }
+
+    #[test]
+    fn a_width_and_a_depth_of_ones_own() {
+        let shape = |graph: &Graph, layer: &str| graph.shape(graph.layer(layer).unwrap()).to_vec();
+        let sized = |width, depth| Options { width, depth, ..Options::default() };
+        let of_file = |name: &str, start: &Options, options: &Options| {
+            let weights = Weights::from_tensors(Path::new("w"), initial_with(name, start, Seed(1)).unwrap());
+            from_weights_with(name, &weights, options, &Device::Cpu)
+        };
+        assert_eq!(shape(&outline("resnet8", &sized(Some(4), None)).unwrap(), "layer3.0"), [16, 8, 8]);
+        assert_eq!(shape(&outline("vit_mini", &Options::default()).unwrap(), "blocks.3"), [65, 64]);
+        // A file says by itself; a choice may only agree.
+        for (name, width, depth) in [("resnet20", 4, None), ("vgg_mini", 8, None), ("vit_mini", 96, Some(2))] {
+            let start = sized(Some(width), depth);
+            let graph = of_file(name, &start, &Options::default()).unwrap();
+            assert_eq!(graph.digest(), of_file(name, &start, &start).unwrap().digest());
+            let message = of_file(name, &start, &sized(Some(5), None)).unwrap_err().to_string();
+            assert!(message.contains("model.width") && message.contains(&width.to_string()), "{message}");
+        }
+        let message = |name, options| outline(name, &options).unwrap_err().to_string();
+        assert!(message("resnet50", sized(Some(16), None)).contains("model.width"));
+        assert!(message("vgg_mini", sized(None, Some(3))).contains("model.depth"));
+        assert!(message("vit_mini", sized(Some(80), None)).contains("multiple of 32"));
+        assert!(message("vit_mini", sized(None, Some(0))).contains("1 to 64"));
+        assert!(
+            message("vit_mini", Options { input: Some([1, 30, 30]), ..Options::default() }).contains("multiples of 4")
+        );
+        let start = sized(Some(32), Some(3));
+        assert!(of_file("vit_mini", &start, &sized(None, Some(2))).unwrap_err().to_string().contains("model.depth"));
     }
 
     #[test]

@@ -6,7 +6,6 @@ use candle_core::{DType, Device, Tensor};
 use super::parts::{Norm, around, folded, largest, linear};
 use super::plan::{Plan, Published};
 use super::source::Source;
-use crate::dataset::preprocess::Filter;
 use crate::error::Result;
 use crate::model::graph::{Graph, GraphBuilder, Op};
 use crate::ops::{Activation, Conv2d};
@@ -58,20 +57,20 @@ pub(super) fn imagenet(plan: &Plan, blocks: [usize; 4], bottleneck: bool) -> Res
     plan.finish(graph, &Published::torchvision(256), classes)
 }
 
-/// For small pictures (He et al. 2016, section 4.2): a 3x3 stem without pooling, three stages of 16, 32 and 64 channels with
-/// this many blocks each, `6 blocks + 2` layers. Where a stage begins, the shortcut takes every other position and has
+/// For small pictures (He et al. 2016, section 4.2): a 3x3 stem without pooling, three stages of 1, 2 and 4 times the width
+/// (16 as published) with this many blocks each, `6 blocks + 2` layers. Where a stage begins, the shortcut takes every other position and has
 /// zeros for the channels that are new, as many before as behind (option A); where the weights have a `downsample`, it is
 /// that (option B). Any number of channels and any size.
 pub(super) fn cifar(plan: &Plan, blocks: usize) -> Result<Graph> {
     let mut graph = plan.graph();
-    let stem = conv(plan.source, "conv1", "bn1", Shape([16, plan.input[0]], 3, 1), Activation::Relu)?;
+    let width = plan.width.size(plan.source.shape_of("conv1.weight").and_then(|s| s.first().copied()))?;
+    let stem = conv(plan.source, "conv1", "bn1", Shape([width, plan.input[0]], 3, 1), Activation::Relu)?;
     let node = graph.add("conv1", stem, &[0]);
-    let body = Body { width: 16, blocks: &[blocks; 3], bottleneck: false, padded: true };
+    let body = Body { width, blocks: &[blocks; 3], bottleneck: false, padded: true };
     let last = body.add(plan, &mut graph, node)?;
     let classes = plan.classes("fc", 10);
     end(plan, &mut graph, last, classes.len())?;
-    let published = Published { filter: Filter::Bilinear, crop: None, mean: [0.5; 3], std: [0.25; 3] };
-    plan.finish(graph, &published, classes)
+    plan.finish(graph, &Published::SMALL, classes)
 }
 
 impl Body<'_> {

@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_picture_is_no_series() {
-        let options = Options { input: Some([3, 8, 8]), classes: Some(4) };
+        let options = Options { input: Some([3, 8, 8]), classes: Some(4), ..Options::default() };
         let message = outline("fcn", &options).unwrap_err().to_string();
         assert!(message.contains("no series") && message.contains("[channel, 1, length]"), "{message}");
     }

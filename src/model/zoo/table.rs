@@ -29,6 +29,10 @@ pub struct ModelInfo {
     pub input: [usize; 3],
     /// What its logits mean.
     pub outputs: Outputs,
+    /// Its usual width, where that can be chosen: see [`Options::width`](super::Options::width).
+    pub width: Option<usize>,
+    /// Its usual depth, where that can be chosen: see [`Options::depth`](super::Options::depth).
+    pub depth: Option<usize>,
     pub(super) assemble: fn(&Plan) -> Result<Graph>,
     pub(super) bytes: Option<&'static [u8]>,
     /// The course of the embedded weights' training, as `cavern train` writes it.
@@ -41,6 +45,8 @@ const TRAINED_ON_ELEMENTS: ModelInfo = ModelInfo {
     embedded: true,
     input: [3, elements_cnn::INPUT, elements_cnn::INPUT],
     outputs: Outputs::Independent,
+    width: None,
+    depth: None,
     assemble: elements_cnn::assemble,
     bytes: Some(include_bytes!("../../../datasets/elements_cnn.safetensors")),
     curve: Some(include_str!("../../../datasets/elements_cnn.curve.json")),
@@ -49,12 +55,18 @@ const TRAINED_ON_ELEMENTS: ModelInfo = ModelInfo {
 /// A classifier of pictures of 224 pixels whose weights come from a file.
 const fn file(name: &'static str, about: &'static str, assemble: fn(&Plan) -> Result<Graph>) -> ModelInfo {
     let (input, outputs) = ([3, 224, 224], Outputs::Exclusive);
-    ModelInfo { name, about, embedded: false, input, outputs, assemble, bytes: None, curve: None }
+    let (width, depth, bytes, curve) = (None, None, None, None);
+    ModelInfo { name, about, embedded: false, input, outputs, width, depth, assemble, bytes, curve }
 }
 
 /// The same of another input.
 const fn of(input: [usize; 3], info: ModelInfo) -> ModelInfo {
     ModelInfo { input, ..info }
+}
+
+/// A network for small pictures, to be trained: its usual width, and its depth where that is left to choose.
+const fn small(width: usize, depth: Option<usize>, info: ModelInfo) -> ModelInfo {
+    of([3, 32, 32], ModelInfo { width: Some(width), depth, ..info })
 }
 
 /// Every network.
@@ -64,8 +76,10 @@ pub static MODELS: &[ModelInfo] = &[
     file("resnet34", "ResNet-34, torchvision's names", |p| resnet::imagenet(p, [3, 4, 6, 3], false)),
     file("resnet50", "ResNet-50 (v1.5), torchvision's names", |p| resnet::imagenet(p, [3, 4, 6, 3], true)),
     file("resnet101", "ResNet-101 (v1.5), torchvision's names", |p| resnet::imagenet(p, [3, 4, 23, 3], true)),
-    of([3, 32, 32], file("resnet8", "ResNet-8 for small pictures", |p| resnet::cifar(p, 1))),
-    of([3, 32, 32], file("resnet20", "ResNet-20 for small pictures", |p| resnet::cifar(p, 3))),
+    small(16, None, file("resnet8", "ResNet-8 for small pictures", |p| resnet::cifar(p, 1))),
+    small(16, None, file("resnet20", "ResNet-20 for small pictures", |p| resnet::cifar(p, 3))),
+    small(16, None, file("vgg_mini", "six 3x3 convolutions without norms, for small pictures", vgg::mini)),
+    small(64, Some(4), file("vit_mini", "a ViT of 4-pixel patches for small pictures, timm's names", vit::mini)),
     file("vgg11", "VGG-11, torchvision's names", |p| vgg::assemble(p, vgg::VGG11, false)),
     file("vgg13", "VGG-13, torchvision's names", |p| vgg::assemble(p, vgg::VGG13, false)),
     file("vgg16", "VGG-16, torchvision's names", |p| vgg::assemble(p, vgg::VGG16, false)),

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::parts::{Norm, affine, around, largest, linear};
+use super::parts::{Norm, affine, around, conv, largest, linear};
 use super::plan::{Plan, Published};
 use crate::error::Result;
 use crate::model::graph::{Graph, Op};
@@ -54,6 +54,35 @@ pub(super) fn assemble(plan: &Plan, counts: [usize; 5], normed: bool) -> Result<
     plan.finish(graph, &Published::torchvision(256), classes)
 }
 
+/// For small pictures: three stages of two 3x3 convolutions with ReLUs, of 1, 2 and 4 times the width, and the largest of
+/// 2x2 positions between them; no batch norms, a mean over positions instead of the classifier. Our definition; VGG's names,
+/// and `classifier` for the last layer.
+///
+/// Layers: `convS_N` (after its ReLU) of every stage, `poolS` of the first two, `mean`, `logits`.
+pub(super) fn mini(plan: &Plan) -> Result<Graph> {
+    plan.takes_squares(4, 1)?;
+    let (source, mut graph) = (plan.source, plan.graph());
+    let width = plan.width.size(source.shape_of("features.0.weight").and_then(|s| s.first().copied()))?;
+    let (mut node, mut channels, mut place) = (0, plan.input[0], 0);
+    for stage in 1..=3 {
+        for i in 1..=2 {
+            let (name, out) = (format!("features.{place}"), width << (stage - 1));
+            let op = conv(source, &name, &[out, channels, 3, 3], around(3, 1, Activation::Relu))?;
+            node = graph.add(format!("conv{stage}_{i}"), op, &[node]);
+            channels = out;
+            place += 2;
+        }
+        if stage < 3 {
+            node = graph.add(format!("pool{stage}"), largest(2, 2, 0, false), &[node]);
+            place += 1;
+        }
+    }
+    node = graph.add("mean", Op::GlobalMean, &[node]);
+    let classes = plan.classes("classifier", 10);
+    graph.add("logits", linear(source, "classifier", [classes.len(), channels], Activation::None)?, &[node]);
+    plan.finish(graph, &Published::SMALL, classes)
+}
+
 /// The weights `[out, channels * 7 * 7]` for a map of `side` positions a side: adaptive mean pooling to 7 positions is
 /// linear, so it is folded into them.
 fn averaged(weight: &Tensor, channels: usize, side: usize) -> Result<Tensor> {
@@ -79,7 +108,7 @@ fn averaged(weight: &Tensor, channels: usize, side: usize) -> Result<Tensor> {
 mod tests {
     use candle_core::{DType, Device};
 
-    use super::super::golden::agrees_with;
+    use super::super::golden::{agrees_at, agrees_with};
     use super::super::{Options, outline};
     use super::*;
     use crate::ops::check::{distance, random};
@@ -105,6 +134,16 @@ mod tests {
         agrees_with("vgg11", [3, 32, 32], &NARROW, golden);
         let golden = include_bytes!("../../../tests/golden/zoo_vgg13_bn.npz");
         agrees_with("vgg13_bn", [3, 64, 64], &NARROW, golden);
+    }
+
+    #[test]
+    fn the_small_one_agrees_with_pytorch() {
+        agrees_at("vgg_mini", [1, 28, 28], include_bytes!("../../../tests/golden/zoo_vgg_mini.npz"));
+        let options = Options { input: Some([2, 9, 9]), width: Some(6), ..Options::default() };
+        let graph = outline("vgg_mini", &options).unwrap();
+        assert_eq!(graph.shape(graph.layer("conv3_2").unwrap()), [24, 2, 2]);
+        let message = outline("vgg_mini", &Options { input: Some([3, 3, 3]), ..options }).unwrap_err().to_string();
+        assert!(message.contains("4 pixels or more"), "{message}");
     }
 
     #[test]

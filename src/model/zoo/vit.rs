@@ -8,13 +8,11 @@ use super::plan::{Plan, Published};
 use super::positions::{Resampling, resample};
 use super::source::{Renamed, Source};
 use crate::dataset::preprocess::Filter;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::graph::{Graph, GraphBuilder, Op};
 use crate::ops::{Activation, Conv2d};
 
 const EPSILON: f64 = 1e-6;
-/// Channels of a head.
-const HEAD: usize = 64;
 
 /// Who published it: names, the way embeddings go to another size, what there is where no file says it, preprocessing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,13 +23,16 @@ pub(super) enum Origin {
     Dinov2,
     /// torchvision's `vit_b_16`.
     Torchvision,
+    /// Trained here: timm's names, pictures of any number of channels.
+    Mini,
 }
 
-/// Channels, pixels of a patch's side, blocks.
+/// Channels, pixels of a patch's side, blocks, channels of a head where there are several.
 pub(super) struct Vit {
     pub(super) width: usize,
     pub(super) patch: usize,
     pub(super) depth: usize,
+    pub(super) head: usize,
 }
 
 pub(super) const TINY: usize = 192;
@@ -40,7 +41,21 @@ pub(super) const BASE: usize = 768;
 
 /// The layers are those of [`assemble`].
 pub(super) fn published(plan: &Plan, width: usize, patch: usize, from: Origin) -> Result<Graph> {
-    assemble(plan, &Vit { width, patch, depth: 12 }, from)
+    assemble(plan, &Vit { width, patch, depth: 12, head: 64 }, from)
+}
+
+/// For small pictures: patches of 4 pixels, heads of 32 channels. Our definition.
+pub(super) fn mini(plan: &Plan) -> Result<Graph> {
+    let source = plan.source;
+    let width = plan.width.size(source.shape_of("patch_embed.proj.weight").and_then(|s| s.first().copied()))?;
+    let blocks: Vec<_> = (0..).map_while(|i| source.shape_of(&format!("blocks.{i}.norm1.weight"))).collect();
+    let depth = plan.depth.size((!blocks.is_empty()).then_some(blocks.len()))?;
+    let vit = Vit { width, patch: 4, depth, head: 32 };
+    if width > vit.head && width % vit.head != 0 {
+        let hint = format!("choose up to {0}, or a multiple of {0}: heads have {0} channels", vit.head);
+        return Err(Error::key("model.width", format!("is {width}"), hint));
+    }
+    assemble(plan, &vit, Origin::Mini)
 }
 
 /// Layers: `patch_embed`, `tokens`; for every block `blocks.N.norm1`, `.attn.qkv`, `.attn.heads` (before the projection),
@@ -48,17 +63,22 @@ pub(super) fn published(plan: &Plan, width: usize, patch: usize, from: Origin) -
 /// `class_token`; `logits`, if there is a head. `patch_embed` is a map, `class_token` and `logits` are vectors, all others
 /// `[token, channel]`, the class token first, then registers, if there are any.
 pub(super) fn assemble(plan: &Plan, vit: &Vit, from: Origin) -> Result<Graph> {
-    plan.takes_pictures(vit.patch, vit.patch)?;
+    if from == Origin::Mini {
+        plan.takes_squares(vit.patch, vit.patch)?;
+    } else {
+        plan.takes_pictures(vit.patch, vit.patch)?;
+    }
     let renamed = Renamed(plan.source, torchvision_name);
     let source: &dyn Source = if from == Origin::Torchvision { &renamed } else { plan.source };
     let (width, patch, mut graph) = (vit.width, vit.patch, plan.graph());
-    let (weight, bias) = affine(source, "patch_embed.proj", &[width, 3, patch, patch])?;
+    let (weight, bias) = affine(source, "patch_embed.proj", &[width, plan.input[0], patch, patch])?;
     let patches = Conv2d { stride: patch, ..Conv2d::default() };
     let mut node = graph.add("patch_embed", Op::Conv2d(patches, weight, bias), &[0]);
     node = graph.add("tokens", tokens(source, plan.input[1] / patch, width, from)?, &[node]);
     let scaled = source.has("blocks.0.ls1.gamma", from == Origin::Dinov2);
     for number in 0..vit.depth {
-        let block = Block { source, name: format!("blocks.{number}"), width, scaled };
+        let heads = (width / vit.head).max(1);
+        let block = Block { source, name: format!("blocks.{number}"), width, heads, scaled };
         node = block.add(&mut graph, node)?;
     }
     node = graph.add("norm", layer_norm(source, "norm", width, EPSILON)?, &[node]);
@@ -66,7 +86,7 @@ pub(super) fn assemble(plan: &Plan, vit: &Vit, from: Origin) -> Result<Graph> {
     let mut classes = Vec::new();
     if source.has("head.weight", from != Origin::Dinov2) {
         let head = if from == Origin::Torchvision { "heads.head" } else { "head" };
-        classes = plan.classes(head, 1000);
+        classes = plan.classes(head, if from == Origin::Mini { 10 } else { 1000 });
         graph.add("logits", linear(source, "head", [classes.len(), width], Activation::None)?, &[node]);
     }
     plan.finish(graph, &from.preprocessing(), classes)
@@ -103,6 +123,7 @@ impl Origin {
             Self::Timm => Published::symmetric(Filter::Bicubic, Some(248)),
             Self::Dinov2 => Published { filter: Filter::Bicubic, ..Published::torchvision(256) },
             Self::Torchvision => Published::torchvision(256),
+            Self::Mini => Published::SMALL,
         }
     }
 }
@@ -112,6 +133,7 @@ struct Block<'a> {
     source: &'a dyn Source,
     name: String,
     width: usize,
+    heads: usize,
     scaled: bool,
 }
 
@@ -124,7 +146,7 @@ impl Block<'_> {
         let mut node = add("norm1", layer_norm(source, &name("norm1"), width, EPSILON)?, &[input]);
         let qkv = linear(source, &name("attn.qkv"), [3 * width, width], Activation::None)?;
         node = add("attn.qkv", qkv, &[node]);
-        node = add("attn.heads", Op::Attention { heads: (width / HEAD).max(1) }, &[node]);
+        node = add("attn.heads", Op::Attention { heads: self.heads }, &[node]);
         node = add("attn.proj", self.project("attn.proj", width, "ls1")?, &[node]);
         let attended = add("attended", Op::Add(Activation::None), &[input, node]);
         node = add("norm2", layer_norm(source, &name("norm2"), width, EPSILON)?, &[attended]);
@@ -178,6 +200,7 @@ mod tests {
     use candle_core::{DType, Device};
 
     use super::super::golden::{Formula, agrees, agrees_at};
+    use super::super::plan::Choice;
     use super::super::{Options, outline};
     use super::*;
     use crate::model::{Weights, zoo};
@@ -210,6 +233,11 @@ mod tests {
     }
 
     #[test]
+    fn the_small_one_agrees_with_pytorch() {
+        agrees_at("vit_mini", [1, 28, 28], include_bytes!("../../../tests/golden/zoo_vit_mini.npz"));
+    }
+
+    #[test]
     fn torchvisions_names_agree_with_torchvision() {
         let graph = two_blocks(&Formula::default(), Origin::Torchvision);
         agrees(&graph, include_bytes!("../../../tests/golden/zoo_vit_torchvision.npz"));
@@ -217,8 +245,9 @@ mod tests {
 
     fn two_blocks(source: &Formula, from: Origin) -> Graph {
         let (input, usual, classes, device) = ([3, 48, 48], [3, 224, 224], Some(10), &Device::Cpu);
-        let plan = Plan { name: "two blocks", input, usual, classes, source, device };
-        assemble(&plan, &Vit { width: 128, patch: 16, depth: 2 }, from).unwrap()
+        let (width, depth) = (Choice::width(None, None), Choice::depth(None, None));
+        let plan = Plan { name: "two blocks", input, usual, classes, width, depth, source, device };
+        assemble(&plan, &Vit { width: 128, patch: 16, depth: 2, head: 64 }, from).unwrap()
     }
 
     #[test]
