@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use super::loss::Targets;
 use super::options::TrainOptions;
 use super::pictures::{Augmentation, Pictures};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Presence};
 use crate::error::{Error, Result};
 use crate::model::zoo::Outputs;
 use crate::seed::Seed;
@@ -58,23 +58,36 @@ impl Labelled<'_> {
     }
 
     fn class(&self, sample: usize) -> Result<usize> {
-        let mut named = self.labels(sample).enumerate().filter(|(_, has)| *has).map(|(class, _)| class);
-        match (named.next(), named.next()) {
-            (Some(class), None) => Ok(class),
+        let mut shown = shown(self.dataset, sample);
+        match (shown.next(), shown.next()) {
+            (Some(concept), None) => {
+                let name = &self.dataset.concepts()[concept];
+                let class = self.classes.iter().position(|class| class == name);
+                class.ok_or_else(|| Error::unknown("class", name, self.classes.iter().map(String::as_str)))
+            }
             (first, _) => {
                 let name = &self.dataset.samples()[sample].name;
                 let problem = if first.is_some() { "is of several classes" } else { "is of none of the classes" };
-                let hint = "the network names one class a picture: every sample must have exactly one";
+                let hint = "the network names one class a picture: every sample must have exactly one, or set \
+                            train.skip_unclear";
                 Err(Error::data(format!("sample `{name}`"), problem, hint))
             }
         }
     }
 }
 
+/// The concepts that a sample shows.
+fn shown(dataset: &dyn Dataset, sample: usize) -> impl Iterator<Item = usize> + '_ {
+    let presence = &dataset.samples()[sample].presence;
+    (0..presence.len()).filter(|concept| presence[*concept] == Presence::Present)
+}
+
 /// Shares the samples out to training and held-out: by source, or by whole groups.
 pub(super) fn hold_out(dataset: &dyn Dataset, options: &TrainOptions, seed: Seed) -> Result<(Vec<usize>, Vec<usize>)> {
     let samples = dataset.samples();
-    let all = 0..samples.len();
+    // Only networks whose classes exclude each other need samples of one.
+    let clear = |i: &usize| !options.skip_unclear || shown(dataset, *i).take(2).count() == 1;
+    let all = (0..samples.len()).filter(clear);
     if let Some(source) = &options.held_out_source {
         let (held_out, fit): (Vec<usize>, Vec<usize>) = all.partition(|i| &samples[*i].source == source);
         if held_out.is_empty() {

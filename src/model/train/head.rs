@@ -34,7 +34,7 @@ pub fn train_head(
     let (builder, node) = trunk(&graph, layer)?;
     let graph = builder.finish(model, graph.preprocess().clone(), Vec::new(), &Device::Cpu)?;
     let parts = hold_out(dataset, options, seed)?;
-    let (features, len) = features(training, &graph, node)?;
+    let (features, len) = features(training, &graph, node, &[parts.0.as_slice(), &parts.1].concat())?;
     let scale = Scale::of(&features, len, &parts.0);
     let input = Input::Features(scale.apply(&features), len);
     let classes = dataset.concepts().to_vec();
@@ -52,15 +52,17 @@ pub fn train_head(
     Ok((Head { layer: layer.to_owned(), weight, bias, classes }, state.curve))
 }
 
-/// Features of all samples, one after the other, and how many a sample has.
-fn features(training: &Training<'_>, graph: &Graph, node: usize) -> Result<(Vec<f32>, usize)> {
+/// Features of some samples, each at its own place among all, and how many a sample has; the others' are zero.
+fn features(training: &Training<'_>, graph: &Graph, node: usize, samples: &[usize]) -> Result<(Vec<f32>, usize)> {
     let pictures = Pictures::new(training.dataset, graph)?;
-    let samples: Vec<usize> = (0..training.dataset.samples().len()).collect();
     let len = graph.shape(node).iter().product();
-    let mut features = Vec::with_capacity(samples.len() * len);
+    let mut features = vec![0f32; training.dataset.samples().len() * len];
     for batch in samples.chunks(training.options.batch) {
         let activation = graph.forward(&pictures.input(batch, None)?, &[node])?.remove(0);
-        features.extend(activation.flatten_all()?.to_vec1::<f32>()?);
+        let rows = activation.flatten_all()?.to_vec1::<f32>()?;
+        for (sample, row) in batch.iter().zip(rows.chunks_exact(len)) {
+            features[sample * len..][..len].copy_from_slice(row);
+        }
     }
     Ok((features, len))
 }

@@ -401,4 +401,18 @@ mod tests {
         refused("efficientnet_lite0", TrainOptions::default());
         refused("no_such_net", TrainOptions::default());
     }
+
+    #[test]
+    fn samples_of_no_one_class_are_refused_or_left_out() {
+        let data = elements(60);
+        let options = TrainOptions { epochs: 1, ..TrainOptions::default() };
+        let head = |skip_unclear| {
+            let options = TrainOptions { skip_unclear, ..options.clone() };
+            train_head(&of("elements_cnn", &data, &options, Seed(1)), (None, "conv3"), &mut |_| {})
+        };
+        let message = head(false).unwrap_err().to_string();
+        assert!(message.contains("train.skip_unclear"), "{message}");
+        let message = head(true).unwrap_err().to_string();
+        assert!(message.contains("shared out"), "every picture shows several: {message}");
+    }
 }

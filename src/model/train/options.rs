@@ -42,6 +42,9 @@ pub struct TrainOptions {
     /// Instead of a share: the source whose samples are kept out, such as `test` of an IDX dataset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_out_source: Option<String>,
+    /// Leaves out samples that show none or several of the classes, instead of refusing them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_unclear: bool,
     /// Trains a linear head on this layer of the network, whose weights stay as they are, instead of the network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_on: Option<String>,
@@ -90,6 +93,7 @@ impl Default for TrainOptions {
             flip: false,
             held_out: 0.1,
             held_out_source: None,
+            skip_unclear: false,
             head_on: None,
             checkpoint_every: 1,
         }

@@ -147,8 +147,16 @@ fn plan_of<'a>(info: &ModelInfo, source: &'a dyn Source, options: &Options, devi
 /// # Errors
 /// When there is no such network.
 pub fn random(name: &str, seed: Seed) -> Result<Graph> {
+    random_with(name, &Options::default(), seed)
+}
+
+/// The same with choices.
+///
+/// # Errors
+/// When there is no such network, or it does not allow a choice.
+pub fn random_with(name: &str, options: &Options, seed: Seed) -> Result<Graph> {
     let info = info(name)?;
-    (info.assemble)(&plan_of(info, &Random::new(seed), &Options::default(), &Device::Cpu)?)
+    (info.assemble)(&plan_of(info, &Random::new(seed), options, &Device::Cpu)?)
 }
 
 /// Builds a network whose weights are zeros: to look at its layers.

@@ -27,9 +27,11 @@ pub(super) fn network(context: &Context, options: &MaximiseOptions) -> Result<Op
     if zoo::info(&model.name).is_err() || model.head.is_some() {
         return Err(refused("only networks of the zoo without a head of one's own can be made with random weights"));
     }
-    let mut graph = zoo::random(&model.name, context.seed)?;
+    let classes = Some(own.shape(own.logits()).iter().product());
+    let choices = zoo::Options { classes, ..model.recipe().choices() };
+    let mut graph = zoo::random_with(&model.name, &choices, context.seed)?;
     if graph.layers() != own.layers() || graph.input_shape() != own.input_shape() {
-        return Err(refused("the study's network has another input or other classes than the zoo's"));
+        return Err(refused("the weights file has other layers than the zoo's network by default"));
     }
     graph.prepare(own.preprocess().clone());
     Ok(Some(graph))

@@ -1,7 +1,5 @@
 //! One network of a survey, with the units that are drawn of it.
 
-use std::path::Path;
-
 use candle_core::Device;
 use rand::seq::index;
 
@@ -9,7 +7,7 @@ use super::data::Pictures;
 use crate::error::{Error, Result};
 use crate::maximise::view::View;
 use crate::maximise::{Objective, unit};
-use crate::model::{Graph, Weights, zoo};
+use crate::model::{Graph, zoo};
 use crate::seed::Seed;
 use crate::stage::context;
 use crate::study::{Resize, SurveyNetwork};
@@ -79,9 +77,8 @@ fn trained(name: &str, spec: &SurveyNetwork, device: &Device) -> Result<Graph> {
 /// The network with random weights, and as many classes as there are.
 fn untrained(spec: &SurveyNetwork, pictures: &Pictures, seed: Seed) -> Result<Graph> {
     let model = &spec.model;
-    let options = zoo::Options { input: model.input, classes: Some(pictures.names().len()) };
-    let weights = Weights::from_tensors(Path::new(&model.name), zoo::initial_with(&model.name, &options, seed)?);
-    let mut graph = zoo::from_weights_with(&model.name, &weights, &options, &Device::Cpu)?;
+    let choices = zoo::Options { classes: Some(pictures.names().len()), ..model.recipe().choices() };
+    let mut graph = zoo::random_with(&model.name, &choices, seed)?;
     if model.resize == Resize::Stretch {
         graph.stretch();
     }
