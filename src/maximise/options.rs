@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::optimiser::OptimiserKind;
 use super::parameter::ParameterKind;
-use super::penalty::Penalties;
+use super::penalty::{Penalties, is_zero};
 use super::transform::Transforms;
 use crate::error::{Error, Result};
 use crate::model::Recipe;
@@ -87,7 +87,8 @@ pub struct MaximiseOptions {
     pub optimiser: OptimiserKind,
     /// Pictures of each objective, from different noise.
     pub seeds: usize,
-    /// Pictures that are optimised at once; it changes no result.
+    /// Pictures that are optimised at once; it changes no result. With `diversity`, all seeds of an objective go together, and
+    /// a batch that is smaller grows to hold them.
     pub batch: usize,
     /// What a picture is made of: "fourier", "pixel", "laplacian", "maco" or "cppn".
     pub parameter: ParameterKind,
@@ -101,6 +102,10 @@ pub struct MaximiseOptions {
     pub crops: usize,
     /// Weights of the penalties: `{ tv = 0.1, l1 = 0, l2 = 0, frequency = 0 }`.
     pub penalties: Penalties,
+    /// What the pictures of an objective lose by their likeness: this times the mean cosine of a picture's Gram matrix with those
+    /// of the objective's other seeds, at the objective's layer. 0 for seeds that know nothing of each other.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub diversity: f64,
     /// Steps, from the first on, in which gradients pass shut ReLUs; 16 is Lucid's.
     pub redirect: usize,
     /// k in `(z v) max(0.1, cos(z, v))^k`; 0 maximises the plain product. Of use for the variant `ti` alone: the others
@@ -138,6 +143,7 @@ impl Default for MaximiseOptions {
             transforms: Transforms::LUCID,
             crops: 1,
             penalties: Penalties::default(),
+            diversity: 0.0,
             redirect: 0,
             cosine_power: 0.0,
             units: Vec::new(),
@@ -180,6 +186,12 @@ impl MaximiseOptions {
             let ok = weight.is_finite() && weight >= 0.0;
             wanted(&format!("penalties.{name}"), ok, "zero or a positive number")?;
         }
+        let diverse = self.diversity.is_finite() && self.diversity >= 0.0;
+        wanted("diversity", diverse, "zero or a positive number; 0 is the default")?;
+        if self.diversity > 0.0 && self.seeds < 2 {
+            let problem = "with `diversity` an objective needs seeds that can differ";
+            return Err(Error::key("maximise.seeds", problem, "at least 2, or leave maximise.diversity out"));
+        }
         wanted("cosine_power", (0.0..=16.0).contains(&self.cosine_power), "between 0 and 16")?;
         let asked = !self.kinds.is_empty() || !self.units.is_empty();
         wanted("kinds", asked, "name at least one kind, or units")?;
@@ -211,6 +223,8 @@ mod tests {
             "cosine_power = -1",
             "crops = 0",
             "decay = -1",
+            "diversity = -1",
+            "diversity = 1\nseeds = 1",
             "penalties = { tv = -1 }",
         ] {
             assert!(read(text).unwrap().check().unwrap_err().to_string().contains("maximise."), "{text}");

@@ -6,7 +6,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::maximise::{Data, Job, JudgeOptions, MaximiseOptions, Objective, Planes, Rendering, Start, maximise_on};
+use crate::maximise::{
+    Data, Job, JudgeOptions, MaximiseOptions, Objective, Planes, Rendering, Start, batches, maximise_on,
+};
 use crate::model::Graph;
 use crate::probe::Variant;
 use crate::seed::Seed;
@@ -194,8 +196,7 @@ impl Studio<'_> {
 
     /// Pictures that end at the same layers, a batch at a time.
     fn batches<'o>(&self, orders: &'o [Order]) -> Vec<&'o [Order]> {
-        let alike = orders.chunk_by(|(_, a), (_, b)| a.nodes() == b.nodes());
-        alike.flat_map(|orders| orders.chunks(self.options.batch)).collect()
+        batches(orders, self.options, |(_, objective)| objective)
     }
 
     fn key(&self, batch: &[Order]) -> Result<Digest> {
