@@ -1,4 +1,4 @@
-//! `cavern maximise`: what a study's directions ask for, or units of a network, without a study.
+//! `cavern maximise`: what a study's directions ask for, or units or directions of a network, without a study.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::maximise::{Data, JudgeOptions, MaximiseOptions};
 use crate::seed::Seed;
 use crate::stage::context::device;
-use crate::stage::maximise::{Photograph, Rendered, Studio, of_units};
+use crate::stage::maximise::{Photograph, Rendered, Studio, of_file, of_units};
 use crate::stage::progress::Progress;
 use crate::store::Store;
 use crate::store::file::{to_json, write_atomic};
@@ -28,7 +28,7 @@ const TABLE: &str = "maximised.json";
 pub fn run(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     let is_study = args.target.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
     let of_model = !args.units.is_empty() || args.caricature.is_some();
-    let model_alone = args.from.is_some() || args.weights.is_some() || args.size.is_some();
+    let model_alone = args.from.is_some() || args.weights.is_some() || args.size.is_some() || args.direction.is_some();
     match (is_study, of_model) {
         (true, false) if model_alone => {
             let problem = "a study names its own network and starts from noise";
@@ -78,7 +78,9 @@ impl Look {
         if let Some(size) = args.size {
             look.model.input = Some([3, size, size]);
         }
-        look.maximise.units.clone_from(&args.units);
+        if args.direction.is_none() {
+            look.maximise.units.clone_from(&args.units);
+        }
         look.maximise.check()?;
         if look.maximise.untrained || look.maximise.judge != JudgeOptions::default() {
             let hint = "leave maximise.untrained and maximise.judge out, or write the units into a study";
@@ -97,6 +99,11 @@ fn of_model_alone(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     let mut orders = of_units(&graph, options)?;
     if let (Some(photograph), Some(layer)) = (&photograph, &args.caricature) {
         orders.extend(photograph.caricature(&graph, &device, layer, options)?);
+    }
+    if let Some(file) = &args.direction {
+        for layer in &args.units {
+            orders.extend(of_file(&graph, layer, file, options)?);
+        }
     }
     let root = args.run.store.clone().unwrap_or_else(|| args.run.out.join("store"));
     let store = Store::open(&root, || tracing::info!("waiting for another run on {}", root.display()))?;

@@ -1,6 +1,7 @@
 //! Pictures of what directions and units ask for, with their controls, and how good they are.
 
 mod data;
+mod direction;
 mod jobs;
 mod judge;
 mod photograph;
@@ -8,6 +9,7 @@ mod studio;
 mod untrained;
 
 pub use data::data;
+pub use direction::of_file;
 pub use jobs::of_units;
 pub use judge::{Exemplar, Judged};
 pub use photograph::Photograph;
