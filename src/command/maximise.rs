@@ -10,10 +10,11 @@ use toml::{Table, Value};
 use super::stage::{self, Stage, set_threads};
 use crate::cli::{MaximiseArgs, StudyArgs};
 use crate::error::Error;
+use crate::maximise::parameter::ParameterKind;
 use crate::maximise::{Data, JudgeOptions, MaximiseOptions};
 use crate::seed::Seed;
 use crate::stage::context::device;
-use crate::stage::maximise::{Photograph, Rendered, Studio, of_file, of_units};
+use crate::stage::maximise::{Order, Photograph, Rendered, Studio, in_column, of_file, of_units};
 use crate::stage::progress::Progress;
 use crate::store::Store;
 use crate::store::file::{to_json, write_atomic};
@@ -109,29 +110,44 @@ fn of_model_alone(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     let store = Store::open(&root, || tracing::info!("waiting for another run on {}", root.display()))?;
     let seed = Seed(look.seed);
     let start = photograph.as_ref().map(|p| p.levels.clone());
-    let studio = Studio { graph: &graph, device: &device, store: &store, seed, options, data: Data::default(), start };
-    let mut progress = Progress::start("maximise", orders.len() * options.steps);
-    studio.render(&orders, |steps, new| progress.advance(steps, new))?;
+    let columns = options.columns();
+    let mut progress = Progress::start("maximise", columns.len() * orders.len() * options.steps);
+    let column = |options| {
+        let (data, start) = (Data::default(), start.clone());
+        let studio = Studio { graph: &graph, device: &device, store: &store, seed, options, data, start };
+        (studio, in_column(&orders, options, &look.maximise))
+    };
+    let columns: Vec<(Studio<'_>, Vec<Order>)> = columns.iter().map(column).collect();
+    for (studio, orders) in &columns {
+        studio.render(orders, |steps, new| progress.advance(steps, new))?;
+    }
     progress.finish("picture steps");
     let folder = args.run.out.join(format!("maximised-{}", graph.name()));
     let origin = photograph.map(|p| format!("-from-{}", p.name)).unwrap_or_default();
-    if studio.start.is_some() {
-        for (r, png) in studio.changes(&orders)? {
-            write_atomic(&folder.join(file_name(&r, &format!("{origin}-map"))), &png)?;
+    let mut pictures = Vec::new();
+    for (studio, orders) in &columns {
+        pictures.extend(studio.get(orders)?);
+        if studio.start.is_some() {
+            for (r, png) in studio.changes(orders)? {
+                write_atomic(&folder.join(file_name(&r, &format!("{origin}-map"))), &png)?;
+            }
         }
     }
-    show(&folder, &origin, &studio.get(&orders)?, out)
+    show(&folder, &origin, &pictures, out)
 }
 
 /// Writes pictures and their records into a folder, and a line about each; `origin` is in the pictures' names.
 fn show(folder: &Path, origin: &str, pictures: &[(Rendered, Vec<u8>)], out: &mut dyn Write) -> Result<()> {
     let width = pictures.iter().map(|(r, _)| r.concept.chars().count()).max().unwrap_or(0).max(4);
-    writeln!(out, "{:width$}  seed       score        best  at step  remark", "unit")?;
+    let made_of_width = if pictures.iter().any(|(r, _)| r.parameter.is_some()) { "parameter  ".len() } else { 0 };
+    let made_of = &"parameter  "[..made_of_width];
+    writeln!(out, "{:width$}  seed       score        best  at step  {made_of}remark", "unit")?;
     for (r, png) in pictures {
         write_atomic(&folder.join(file_name(r, origin)), png)?;
         let remark = r.diagnosis.as_deref().unwrap_or("");
+        let made_of = r.parameter.map_or("", ParameterKind::name);
         let line = format!(
-            "{:width$}  {:4}  {:10.4}  {:10.4}  {:7}  {remark}",
+            "{:width$}  {:4}  {:10.4}  {:10.4}  {:7}  {made_of:made_of_width$}{remark}",
             r.concept, r.seed, r.score, r.best_score, r.best_step
         );
         writeln!(out, "{}", line.trim_end())?;
@@ -144,6 +160,7 @@ fn show(folder: &Path, origin: &str, pictures: &[(Rendered, Vec<u8>)], out: &mut
 
 fn file_name(r: &Rendered, ending: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || ".-_@,".contains(c) { c } else { '-' };
-    let name = format!("{}-{}{ending}", r.concept, r.seed);
+    let made_of = r.parameter.map(|p| format!("-{}", p.name())).unwrap_or_default();
+    let name = format!("{}{made_of}-{}{ending}", r.concept, r.seed);
     format!("{}.png", name.chars().map(plain).collect::<String>())
 }

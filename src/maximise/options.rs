@@ -92,6 +92,9 @@ pub struct MaximiseOptions {
     pub batch: usize,
     /// What a picture is made of: "fourier", "pixel", "laplacian", "maco" or "cppn".
     pub parameter: ParameterKind,
+    /// Several of them, each a column of the report: everything is rendered in each. None for `parameter` alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<ParameterKind>,
     /// How fast the spectrum of "fourier" falls: `1 / frequency^decay`.
     pub decay: f64,
     /// What decorrelates channels: "natural", "none" or "data".
@@ -138,6 +141,7 @@ impl Default for MaximiseOptions {
             seeds: 2,
             batch: 8,
             parameter: ParameterKind::Fourier,
+            parameters: Vec::new(),
             decay: 1.0,
             colours: Colours::Natural,
             transforms: Transforms::LUCID,
@@ -158,6 +162,14 @@ impl Default for MaximiseOptions {
 }
 
 impl MaximiseOptions {
+    /// The same with one parameterisation each: of `parameters`, or else `parameter` alone.
+    #[must_use]
+    pub fn columns(&self) -> Vec<Self> {
+        let one = |parameter: &ParameterKind| Self { parameter: *parameter, parameters: Vec::new(), ..self.clone() };
+        let kinds = if self.parameters.is_empty() { std::slice::from_ref(&self.parameter) } else { &self.parameters };
+        kinds.iter().map(one).collect()
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -171,6 +183,11 @@ impl MaximiseOptions {
                 let problem = "`car` is a region and has no direction that a picture could be asked for";
                 return Err(Error::key("maximise.kinds", problem, "name kinds that have one"));
             }
+        }
+        let twice = |(i, kind): (usize, &ParameterKind)| self.parameters[..i].contains(kind);
+        if self.parameters.iter().enumerate().any(twice) {
+            let hint = "some of \"fourier\", \"pixel\", \"laplacian\", \"maco\" and \"cppn\", each once";
+            return Err(Error::key("maximise.parameters", "one is named twice", hint));
         }
         let wanted = |key: &str, ok: bool, hint: &str| {
             if ok { Ok(()) } else { Err(Error::key(format!("maximise.{key}"), "out of range", hint)) }
@@ -223,6 +240,7 @@ mod tests {
             "cosine_power = -1",
             "crops = 0",
             "decay = -1",
+            "parameters = [\"pixel\", \"pixel\"]",
             "diversity = -1",
             "diversity = 1\nseeds = 1",
             "penalties = { tv = -1 }",
@@ -233,6 +251,9 @@ mod tests {
             let message = read(&format!("[judge]\n{text}")).unwrap().check().unwrap_err().to_string();
             assert!(message.contains(key), "{message}");
         }
+        let columns = read("parameters = [\"pixel\", \"cppn\"]").unwrap().columns();
+        assert_eq!(columns[1], MaximiseOptions { parameter: ParameterKind::Cppn, ..MaximiseOptions::default() });
+        assert_eq!((columns.len(), MaximiseOptions::default().columns()), (2, vec![MaximiseOptions::default()]));
         assert!(read("judge = { modell = 'a' }").is_err());
         read("kinds = []\nunits = [\"logits:1\"]").unwrap().check().unwrap();
         let message = read("kinds = [\"car\"]").unwrap().check().unwrap_err().to_string();

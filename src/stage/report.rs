@@ -238,6 +238,7 @@ fn figure(gathered: &Gathered, r: &maximise::Rendered, png: Vec<u8>) -> Renderin
         probe: r.probe.clone(),
         variant: r.form(),
         role: r.role.name().to_owned(),
+        parameter: r.parameter.map(|p| p.name().to_owned()),
         seed: r.seed,
         score: r.score,
         note: r.diagnosis.clone(),

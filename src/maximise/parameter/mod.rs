@@ -57,6 +57,17 @@ pub enum ParameterKind {
 }
 
 impl ParameterKind {
+    /// Its name in studies and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fourier => "fourier",
+            Self::Pixel => "pixel",
+            Self::Laplacian => "laplacian",
+            Self::Maco => "maco",
+            Self::Cppn => "cppn",
+        }
+    }
+
     /// The parameterisation of pictures of this shape `[channel, height, width]`. `decay` is that of Fourier's spectrum, and
     /// `spectrum` that of the data, which MaCo alone wants.
     ///

@@ -6,6 +6,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::maximise::parameter::ParameterKind;
 use crate::maximise::{
     Data, Job, JudgeOptions, MaximiseOptions, Objective, Planes, Rendering, Start, batches, maximise_on,
 };
@@ -66,6 +67,9 @@ pub struct Rendered {
     pub role: Role,
     /// The picture's seed.
     pub seed: u64,
+    /// What the picture is made of, where a study has it made of several things.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<ParameterKind>,
     /// The direction's offset: score = objective + bias.
     pub bias: f64,
     /// The objective by step; empty before it is rendered.
@@ -83,8 +87,13 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    /// A unit's name, or a direction's: layer, concept, kind, form and role.
+    /// A unit's name, or a direction's: layer, concept, kind, form and role; and the parameterisation, where there are several.
     pub fn label(&self) -> String {
+        let objective = self.objective();
+        self.parameter.map_or(objective.clone(), |parameter| format!("{objective} {}", parameter.name()))
+    }
+
+    fn objective(&self) -> String {
         match self.variant {
             Some(variant) => {
                 format!("{} {} {} {} {}", self.layer, self.concept, self.probe, variant.name(), self.role.name())
