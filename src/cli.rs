@@ -138,6 +138,9 @@ pub struct MaximiseArgs {
     /// channel, or a value a channel and position
     #[arg(long, value_name = "FILE[:ARRAY]", conflicts_with = "caricature", requires = "units")]
     pub direction: Option<PathBuf>,
+    /// With a model: pictures whose spectrum "maco" takes, and whose colours `maximise.colours = "data"`
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
     /// With a model: the weights file
     #[arg(long, value_name = "PATH")]
     pub weights: Option<PathBuf>,

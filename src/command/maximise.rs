@@ -11,10 +11,12 @@ use super::stage::{self, Stage, set_threads};
 use crate::cli::{MaximiseArgs, StudyArgs};
 use crate::error::Error;
 use crate::maximise::parameter::ParameterKind;
-use crate::maximise::{Data, JudgeOptions, MaximiseOptions};
+use crate::maximise::{JudgeOptions, MaximiseOptions};
 use crate::seed::Seed;
 use crate::stage::context::device;
-use crate::stage::maximise::{Order, Photograph, Rendered, Studio, in_column, of_file, of_units};
+use crate::stage::maximise::{
+    Order, Photograph, Rendered, Studio, data_of_folder, in_column, is_needed, of_file, of_units,
+};
 use crate::stage::progress::Progress;
 use crate::store::Store;
 use crate::store::file::{to_json, write_atomic};
@@ -29,11 +31,12 @@ const TABLE: &str = "maximised.json";
 pub fn run(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     let is_study = args.target.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
     let of_model = !args.units.is_empty() || args.caricature.is_some();
-    let model_alone = args.from.is_some() || args.weights.is_some() || args.size.is_some() || args.direction.is_some();
+    let files = [&args.from, &args.data, &args.direction, &args.weights];
+    let model_alone = files.iter().any(|file| file.is_some()) || args.size.is_some();
     match (is_study, of_model) {
         (true, false) if model_alone => {
             let problem = "a study names its own network and starts from noise";
-            let hint = "leave out --from, --weights and --size, or name a model and its units instead of the study";
+            let hint = "leave out --from, --data, --direction, --weights and --size, or name a model and its units instead of the study";
             Err(Error::key(args.target.display().to_string(), problem, hint).into())
         }
         (true, false) => {
@@ -112,12 +115,17 @@ fn of_model_alone(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     let start = photograph.as_ref().map(|p| p.levels.clone());
     let columns = options.columns();
     let mut progress = Progress::start("maximise", columns.len() * orders.len() * options.steps);
+    if args.data.is_some() && !columns.iter().any(is_needed) {
+        let hint = "--set maximise.parameter=maco or --set maximise.colours=data, or leave --data out";
+        return Err(Error::key("--data", "nothing is taken from pictures", hint).into());
+    }
     let column = |options| {
-        let (data, start) = (Data::default(), start.clone());
+        let data = args.data.as_ref().map(|folder| data_of_folder(folder, &graph, options)).transpose()?;
+        let (data, start) = (data.unwrap_or_default(), start.clone());
         let studio = Studio { graph: &graph, device: &device, store: &store, seed, options, data, start };
-        (studio, in_column(&orders, options, &look.maximise))
+        Ok((studio, in_column(&orders, options, &look.maximise)))
     };
-    let columns: Vec<(Studio<'_>, Vec<Order>)> = columns.iter().map(column).collect();
+    let columns: Vec<(Studio<'_>, Vec<Order>)> = columns.iter().map(column).collect::<Result<_>>()?;
     for (studio, orders) in &columns {
         studio.render(orders, |steps, new| progress.advance(steps, new))?;
     }
@@ -127,6 +135,9 @@ fn of_model_alone(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     let mut pictures = Vec::new();
     for (studio, orders) in &columns {
         pictures.extend(studio.get(orders)?);
+        for (r, png) in studio.transparent(orders)? {
+            write_atomic(&folder.join(file_name(&r, &format!("{origin}-alpha"))), &png)?;
+        }
         if studio.start.is_some() {
             for (r, png) in studio.changes(orders)? {
                 write_atomic(&folder.join(file_name(&r, &format!("{origin}-map"))), &png)?;

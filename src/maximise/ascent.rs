@@ -177,7 +177,9 @@ impl<'a> Ascent<'a> {
         let numbers = Var::from_tensor(&self.painter.tensor(&self.numbers, self.jobs.len())?)?;
         let plain = self.painter.plain(&numbers)?;
         let (drawn, names) = self.draw(step);
-        let input = self.painter.input(&plain, &drawn, &names, self.seed)?;
+        let picture = self.painter.unshaken(&plain)?;
+        let unshaken = Var::from_tensor(&picture.detach())?;
+        let input = self.painter.shaken(&unshaken, &drawn, &names, self.seed)?;
         let graph = if step < self.options.redirect { &self.cut.redirecting } else { self.cut.graph };
         let likeness = self.likeness(&input)?;
         let mut tracks = std::mem::take(&mut self.tracks);
@@ -189,8 +191,12 @@ impl<'a> Ascent<'a> {
             Ok(slopes)
         });
         self.tracks = tracks;
-        // The gradient of `<slope, input>`, slope held fixed, is that of the objectives.
-        let mut goal = (input * slope?)?.sum_all()?;
+        // The gradient of `<slope, input>`, slope held fixed, is that of the objectives: first to the pictures, then on to what
+        // they are made of.
+        let to_picture = (input * slope?)?.sum_all()?.backward()?.remove(&unshaken);
+        let to_picture = to_picture.map_or_else(|| unshaken.zeros_like(), Ok)?;
+        self.notice(&to_picture)?;
+        let mut goal = (picture * to_picture)?.sum_all()?;
         if self.options.penalties.any() {
             goal = (goal - self.options.penalties.of(&self.painter.picture(&plain)?, &self.origin)?)?;
         }
@@ -265,6 +271,16 @@ impl<'a> Ascent<'a> {
             tracks[job].note(copy, (total / crops as f64) as f32);
         }
         Ok(slopes)
+    }
+
+    /// Notes where pictures matter, from the gradient at the network's inputs.
+    fn notice(&mut self, gradient: &Tensor) -> Result<()> {
+        let values = gradient.flatten_all()?.to_vec1::<f32>()?;
+        let each = values.chunks_exact(values.len() / self.jobs.len());
+        for (track, gradient) in self.tracks.iter_mut().zip(each) {
+            track.notice(gradient, self.painter.level());
+        }
+        Ok(())
     }
 
     /// Checks the gradients, and notes which are zero.
@@ -536,6 +552,21 @@ mod tests {
         both.objective.terms.push(Term { weight: 1.0, node: 1, reading: Reading::Norm(0..2) });
         let message = maximise(&g, &[both], &options, &Data::default(), Seed(1), |_| {}).unwrap_err().to_string();
         assert!(message.contains("several layers") && message.contains("maximise.diversity"), "{message}");
+    }
+
+    #[test]
+    fn a_picture_is_seen_through_where_it_does_not_matter() {
+        let mut direction = vec![0.0; 6 * 64];
+        direction[2 * 64 + 27] = 1.0;
+        let objective = Objective::direction(2, direction, Variant::Full, 0.0);
+        let options = MaximiseOptions { transforms: Transforms::NONE, ..options() };
+        let out = run(&graph(3.0), &[Job { objective, ..job("full", &V, 0) }], &options).remove(0);
+        let alpha = out.transparency.unwrap();
+        assert_eq!(alpha.shape, [1, 16, 16]);
+        let at = |x: usize, y: usize| alpha.values[16 * y + x];
+        assert!(at(7, 7) > 0.1 && at(15, 0) == 0.0 && at(0, 15) == 0.0, "{alpha:?}");
+        assert!(alpha.values.iter().all(|v| (0.0..=1.0).contains(v)) && alpha.values.contains(&1.0));
+        assert_eq!(run(&graph(-1e4), &[job("dead", &V, 0)], &options)[0].transparency, None);
     }
 
     #[test]

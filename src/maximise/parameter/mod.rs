@@ -87,7 +87,11 @@ impl ParameterKind {
             Self::Maco => {
                 let spectrum = spectrum.filter(|s| s.shape() == shape).ok_or_else(|| {
                     let problem = "\"maco\" needs the mean spectrum of pictures of the network's size";
-                    Error::key("maximise.parameter", problem, "run it in a study with a dataset, or choose \"fourier\"")
+                    Error::key(
+                        "maximise.parameter",
+                        problem,
+                        "run it in a study with a dataset, give --data FOLDER, or choose \"fourier\"",
+                    )
                 })?;
                 Box::new(Maco::new(spectrum))
             }

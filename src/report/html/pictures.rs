@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
+use image::{RgbImage, RgbaImage};
 use serde::Serialize;
 
 use super::super::info::{probe_label, probe_order};
@@ -132,7 +133,7 @@ pub(super) fn renderings(renderings: &[RenderingFigure]) -> Vec<Layer> {
 fn rendering_grid(own: &[&RenderingFigure]) -> Grid {
     let of_role = |role: &str| own.iter().copied().filter(|r| r.role == role).collect::<Vec<_>>();
     let [cavs, negatives, random, units] = ["cav", "negative", "random", "unit"].map(of_role);
-    let [untrained, real] = ["untrained", "real"].map(of_role);
+    let [transparent, untrained, real] = ["transparent", "untrained", "real"].map(of_role);
     let mut probes = sorted(cavs.iter().map(|r| r.probe.as_str()));
     probes.sort_by_key(|p| probe_order(p));
     let several = !probes.is_empty();
@@ -156,7 +157,8 @@ fn rendering_grid(own: &[&RenderingFigure]) -> Grid {
         };
         let mut cells: Vec<Vec<Picture>> = first.iter().map(cell).collect();
         let of_units = if several { Named::Kind } else { Named::Parameter };
-        let others = [(&negatives, Named::Kind), (&untrained, of_units), (&real, Named::Seed)];
+        let others =
+            [(&transparent, of_units), (&negatives, Named::Kind), (&untrained, of_units), (&real, Named::Seed)];
         cells.extend(others.map(|(all, named)| pictures(all.iter().filter(here), named)));
         Line { name: (*concept).to_owned(), detail: (*variant).to_owned(), cells }
     };
@@ -167,11 +169,11 @@ fn rendering_grid(own: &[&RenderingFigure]) -> Grid {
             pictures(random.iter().filter(here).filter(|_| is_first(kind)), Named::Seed)
         };
         let mut cells: Vec<Vec<Picture>> = first.iter().map(cell).collect();
-        cells.resize_with(first.len().max(1) + 3, Vec::new);
+        cells.resize_with(first.len().max(1) + 4, Vec::new);
         lines.push(Line { name: "Random direction".to_owned(), detail: variant.to_owned(), cells });
     }
     let mut columns: Vec<String> = first.iter().map(|(made_of, kind)| heading(*made_of, kind)).collect();
-    columns.extend(["Turned round", "Untrained network", "Real pictures"].map(str::to_owned));
+    columns.extend(["Where it matters", "Turned round", "Untrained network", "Real pictures"].map(str::to_owned));
     let mut grid = Grid { title: String::new(), head: "Concept", columns, lines };
     grid.drop_empty(first.len().max(1));
     grid
@@ -240,8 +242,16 @@ fn uri(png: &[u8]) -> String {
     }
 }
 
+/// A picture without transparency, as it looks on white.
+fn on_white(picture: &RgbaImage) -> RgbImage {
+    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let [r, g, b, alpha] = picture.get_pixel(x, y).0.map(f32::from);
+        image::Rgb([r, g, b].map(|v| (255.0 + (v - 255.0) * alpha / 255.0).round() as u8))
+    })
+}
+
 fn jpeg(png: &[u8]) -> Option<Vec<u8>> {
-    let picture = image::load_from_memory(png).ok()?.to_rgb8();
+    let picture = on_white(&image::load_from_memory(png).ok()?.to_rgba8());
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, 85).encode_image(&picture).ok()?;
     Some(bytes)

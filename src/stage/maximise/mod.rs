@@ -8,7 +8,7 @@ mod photograph;
 mod studio;
 mod untrained;
 
-pub use data::data;
+pub use data::{data, data_of_folder, is_needed};
 pub use direction::of_file;
 pub use jobs::{in_column, of_units};
 pub use judge::{Exemplar, Judged};
@@ -50,6 +50,8 @@ pub fn run(context: &Context) -> Result<()> {
 pub struct Shown {
     /// Every picture with its PNG, in order.
     pub pictures: Vec<(Rendered, Vec<u8>)>,
+    /// Those with a gradient, seen through where they do not matter to their objective.
+    pub transparent: Vec<(Rendered, Vec<u8>)>,
     /// How good they are, and the real ones beside them.
     pub judged: Judged,
 }
@@ -66,6 +68,7 @@ pub fn get(context: &Context) -> Result<Shown> {
     let mut shown = Shown { judged: judge::get(context, options, &sets)?, ..Shown::default() };
     for (studio, orders) in sets.iter().flat_map(|set| &set.columns) {
         shown.pictures.extend(studio.get(orders)?);
+        shown.transparent.extend(studio.transparent(orders)?);
     }
     Ok(shown)
 }

@@ -21,6 +21,8 @@ const KIND: &str = "rendering";
 const TABLE: &str = "renderings.json";
 /// Ending of the name of a picture's difference from its start.
 const CHANGE: &str = "-change.png";
+/// Ending of the name of a picture that is seen through where it does not matter.
+const ALPHA: &str = "-alpha.png";
 const PICTURES: &str = "pictures.safetensors";
 
 /// What a rendered objective is.
@@ -173,13 +175,25 @@ impl Studio<'_> {
         self.files(orders, CHANGE)
     }
 
+    /// Every picture that had a gradient, seen through where it does not matter to the objective, as PNGs in order.
+    ///
+    /// # Errors
+    /// When one is damaged.
+    pub fn transparent(&self, orders: &[Order]) -> Result<Vec<(Rendered, Vec<u8>)>> {
+        self.files(orders, ALPHA)
+    }
+
     /// A file of every picture, whose name is the picture's number and this ending.
     fn files(&self, orders: &[Order], ending: &str) -> Result<Vec<(Rendered, Vec<u8>)>> {
         let mut all = Vec::with_capacity(orders.len());
         for batch in self.batches(orders) {
             let artifact: Artifact = self.store.get(KIND, &self.key(batch)?, "maximise")?;
+            let has = |name: &str| artifact.manifest().files.iter().any(|file| file.name == name);
             for (i, rendered) in artifact.read_json::<Vec<Rendered>>(TABLE)?.into_iter().enumerate() {
-                all.push((rendered, artifact.read(&format!("{i}{ending}"))?));
+                let name = format!("{i}{ending}");
+                if ending != ALPHA || has(&name) {
+                    all.push((rendered, artifact.read(&name)?));
+                }
             }
         }
         Ok(all)
@@ -225,7 +239,7 @@ impl Studio<'_> {
             ..self.options.clone()
         };
         let spectrum = self.data.spectrum.as_ref().map(|s| s.magnitudes().to_vec());
-        let key = DigestBuilder::new("rendering v2")
+        let key = DigestBuilder::new("rendering v3")
             .field("model", self.graph.digest().as_str())
             .json("preprocess", self.graph.preprocess())?
             .json("options", &options)?
@@ -256,6 +270,9 @@ impl Studio<'_> {
             for (i, rendering) in made.iter().enumerate() {
                 draft.write(&format!("{i}.png"), &rendering.picture.png()?)?;
                 draft.write(&format!("{i}-best.png"), &rendering.best.png()?)?;
+                if let Some(alpha) = &rendering.transparency {
+                    draft.write(&format!("{i}{ALPHA}"), &rendering.picture.transparent_png(alpha)?)?;
+                }
                 if let Some(start) = &self.start {
                     draft.write(&format!("{i}{CHANGE}"), &rendering.picture.change(start).stretched().png()?)?;
                 }
