@@ -196,8 +196,8 @@ fn a_direction_from_a_file_is_rendered_in_several_parameterisations() {
         cavern(&[&["maximise", "elements_cnn", "conv6:3", "--out", out][..], &maco].concat()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(mistake(&["maximise", "elements_cnn", "conv6:3", "--data", "tests/golden"]).contains("maco"));
-    let empty = [&["maximise", "elements_cnn", "conv6:3", "--data", "src/seed.rs"][..], &maco[2..]].concat();
-    assert!(mistake(&empty).contains("seed.rs"));
+    let empty = [&["maximise", "elements_cnn", "conv6:3", "--data", "src/store"][..], &maco[2..]].concat();
+    assert!(mistake(&empty).contains("src/store"));
     let message = mistake(&[&["maximise", "probes/quickstart.toml"][..], &direction].concat());
     assert!(message.contains("--direction"), "{message}");
 }

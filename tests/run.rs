@@ -594,7 +594,7 @@ fn emblems_edges_and_draws_run_through_the_rest() {
 }
 
 /// What the network is asked, small.
-const ASKED: [&str; 14] = [
+const ASKED: [&str; 16] = [
     "dataset.concepts=[\"triangle\", \"square\"]",
     "score.metrics=[\"accuracy\"]",
     "tcav.classes=[\"triangle\", 1]",
@@ -608,6 +608,8 @@ const ASKED: [&str; 14] = [
     "opinion.steps=4",
     "opinion.removals=3",
     "opinion.layers=[\"conv6\"]",
+    "opinion.methods=[\"grad_cam\", \"hires_cam\", \"occlusion\", \"integrated_gradients\", \"gradient_input\", \"am\"]",
+    "opinion.ascent=4",
     "consistency.pictures=4",
 ];
 
@@ -637,7 +639,7 @@ fn what_the_network_is_asked_is_the_same_for_any_threads_and_done_once() {
     assert!(of("tcav_relative", "conv5", "triangle").unwrap().value > 0.5);
     assert!(of("tcav", "conv6", "triangle").is_none(), "its gradient is constant there");
     for metric in ["opinion_agreement", "deletion", "insertion", "road", "opinion_seg_iou"] {
-        for method in ["hires_cam", "occlusion", "integrated_gradients"] {
+        for method in ["hires_cam", "occlusion", "integrated_gradients", "am"] {
             assert!(of(metric, "conv6", method).unwrap().value.is_finite(), "{metric} {method}");
         }
     }
