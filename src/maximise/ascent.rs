@@ -58,7 +58,7 @@ pub fn maximise_on(
             cut.check_diversity(&alike[0])?;
         }
         let painter = Painter::new(graph, device, cut.cell, options, data)?;
-        for jobs in batches(alike, options, |job| &job.objective) {
+        for jobs in batches(alike, options, |job| &job.objective, |job| job.label.clone()) {
             let mut ascent = Ascent::new(&cut, &painter, jobs, options, seed)?;
             for step in 0..options.steps {
                 if step % LOOK == 0 {
@@ -229,7 +229,7 @@ impl<'a> Ascent<'a> {
         let z = self.cut.graph.forward(&input.detach(), &[node])?.remove(0);
         let mut slopes: Vec<Tensor> =
             (0..z.dim(0)?).map(|i| z.narrow(0, i, 1)?.zeros_like()).collect::<Result<_, _>>()?;
-        for seeds in seeds(self.jobs, |job| &job.objective).into_iter().filter(|seeds| seeds.len() > 1) {
+        for seeds in seeds(self.jobs, |job| job.label.clone()).into_iter().filter(|seeds| seeds.len() > 1) {
             for copy in 0..crops {
                 let places: Vec<usize> = seeds.clone().map(|i| i * crops + copy).collect();
                 let own: Vec<Tensor> = places.iter().map(|i| z.narrow(0, *i, 1)).collect::<Result<_, _>>()?;
@@ -539,7 +539,10 @@ mod tests {
         }
         let sizes = |batch| {
             let options = MaximiseOptions { batch, ..options(1.0) };
-            batches(&others, &options, |job| &job.objective).iter().map(|b| b.len()).collect::<Vec<_>>()
+            batches(&others, &options, |job| &job.objective, |job| job.label.clone())
+                .iter()
+                .map(|b| b.len())
+                .collect::<Vec<_>>()
         };
         assert_eq!([sizes(1), sizes(5), sizes(6)], [vec![3, 3], vec![3, 3], vec![6]]);
     }

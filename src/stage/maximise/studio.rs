@@ -219,7 +219,7 @@ impl Studio<'_> {
 
     /// Pictures that end at the same layers, a batch at a time.
     fn batches<'o>(&self, orders: &'o [Order]) -> Vec<&'o [Order]> {
-        batches(orders, self.options, |(_, objective)| objective)
+        batches(orders, self.options, |(_, objective)| objective, |(rendered, _)| rendered.label())
     }
 
     fn key(&self, batch: &[Order]) -> Result<Digest> {
