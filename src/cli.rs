@@ -138,6 +138,13 @@ pub struct MaximiseArgs {
     /// With --from: render what makes the photograph's own activation at this layer larger
     #[arg(long, value_name = "LAYER", requires = "from")]
     pub caricature: Option<String>,
+    /// With a model and LAYERs instead of units: a direction of each, from an .npy, .npz or .safetensors file: a value a
+    /// channel, or a value a channel and position
+    #[arg(long, value_name = "FILE[:ARRAY]", conflicts_with = "caricature", requires = "units")]
+    pub direction: Option<PathBuf>,
+    /// With a model: pictures whose spectrum "maco" takes, and whose colours `maximise.colours = "data"`
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
     /// With a model: the weights file
     #[arg(long, value_name = "PATH")]
     pub weights: Option<PathBuf>,

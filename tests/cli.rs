@@ -155,7 +155,7 @@ fn a_photograph_is_accentuated_and_caricatured_with_maps_of_what_changed() {
     let output = cavern(&[&asked[..], &photo, &sets].concat()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for name in ["conv6-3-0-from-photo", "conv5-like-photo-0-from-photo"] {
-        for end in ["", "-map"] {
+        for end in ["", "-map", "-alpha"] {
             let path = dir.path().join(format!("maximised-elements_cnn/{name}{end}.png"));
             assert!(image::open(&path).is_ok(), "{}", path.display());
         }
@@ -170,6 +170,36 @@ fn a_photograph_is_accentuated_and_caricatured_with_maps_of_what_changed() {
     assert!(message.contains("--from"), "{message}");
     let message = mistake(&["maximise", "elements_cnn", "conv6:3", "--from", "Cargo.toml"]);
     assert!(message.contains("Cargo.toml"), "{message}");
+}
+
+#[test]
+fn a_direction_from_a_file_is_rendered_in_several_parameterisations() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, file) = (dir.path().to_str().unwrap(), dir.path().join("cav.npy"));
+    let ones = |count: usize| ndarray_npy::write_npy(&file, &ndarray::Array1::<f32>::ones(count)).unwrap();
+    let direction = ["--direction", file.to_str().unwrap(), "--out", out];
+    let sets = ["--set", "maximise.steps=2", "--set", "maximise.parameters=[\"fourier\", \"pixel\"]"];
+    let asked = ["maximise", "elements_cnn", "logits"];
+    ones(3);
+    let message = mistake(&[&asked[..], &direction].concat());
+    assert!(message.contains("cav.npy") && message.contains("`logits`"), "{message}");
+    ones(14);
+    let output = cavern(&[&asked[..], &direction, &sets].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["fourier-0", "fourier-1", "pixel-0-alpha", "pixel-1"] {
+        let path = dir.path().join(format!("maximised-elements_cnn/logits-along-cav-{name}.png"));
+        assert!(image::open(&path).is_ok(), "{}", path.display());
+    }
+    assert!(mistake(&["maximise", "elements_cnn", "--direction", "cav.npy"]).contains("LAYER"));
+    let maco = ["--data", "tests/golden", "--set", "maximise.parameter=maco", "--set", "maximise.steps=2"];
+    let output =
+        cavern(&[&["maximise", "elements_cnn", "conv6:3", "--out", out][..], &maco].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(mistake(&["maximise", "elements_cnn", "conv6:3", "--data", "tests/golden"]).contains("maco"));
+    let empty = [&["maximise", "elements_cnn", "conv6:3", "--data", "src/store"][..], &maco[2..]].concat();
+    assert!(mistake(&empty).contains("src/store"));
+    let message = mistake(&[&["maximise", "probes/quickstart.toml"][..], &direction].concat());
+    assert!(message.contains("--direction"), "{message}");
 }
 
 #[test]

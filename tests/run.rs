@@ -134,6 +134,7 @@ fn every_picture_is_judged() {
     let judged = [
         "maximise.seeds=3",
         "maximise.untrained=true",
+        "maximise.parameters=[\"fourier\", \"maco\"]",
         "maximise.units=[\"logits:red\"]",
         "maximise.judge={ model = \"elements_cnn\", copies = 4 }",
     ];
@@ -146,27 +147,30 @@ fn every_picture_is_judged() {
         let own = |r: &&MetricRow| r.metric == metric && r.concept == concept && r.layer == layer;
         rows.iter().find(|r| own(r) && r.parameter == parameter && r.probe != "random")
     };
-    for (role, n) in [("", 3), ("negative", 1), ("untrained", 3)] {
+    for (role, n) in
+        [("fourier", 3), ("maco", 3), ("negative, fourier", 1), ("untrained, fourier", 3), ("untrained, maco", 3)]
+    {
         for metric in ["am_z", "am_percentile", "am_slope_error", "am_centroid", "am_path"] {
             let estimate = &find(metric, "red", "conv6", role).unwrap_or_else(|| panic!("{metric} {role}")).estimate;
             assert_eq!((estimate.n, estimate.ci_low.is_finite()), (n, n >= 3), "{metric} {role}");
             assert!(estimate.value.is_finite() && estimate.null.is_finite(), "{metric} {role} {estimate:?}");
         }
-        let judge = if role.is_empty() { "elements_cnn".to_owned() } else { format!("{role}, elements_cnn") };
+        let judge = format!("{role}, elements_cnn");
         assert!(find("am_transfer_r", "red", "conv6", &judge).is_some_and(|r| r.estimate.value.abs() <= 1.0));
         assert!(find("am_nearest", "red", "conv6", &judge).is_some_and(|r| r.estimate.value > 0.0));
     }
-    let kid = find("am_kid", "all", "conv6", "elements_cnn").unwrap();
+    let kid = find("am_kid", "all", "conv6", "fourier, elements_cnn").unwrap();
     assert_eq!((kid.estimate.n, kid.probe.as_str()), (6, "classifier"));
-    assert!(find("am_frechet", "all", "conv6", "elements_cnn").unwrap().estimate.value > 0.0);
+    assert!(find("am_frechet", "all", "conv6", "maco, elements_cnn").unwrap().estimate.value > 0.0);
     // The judge is the very network here, so that the class of the same name is known to rise.
-    let class = &find("am_transfer", "logits:red", "logits", "elements_cnn").unwrap().estimate;
+    let class = &find("am_transfer", "logits:red", "logits", "fourier, elements_cnn").unwrap().estimate;
     assert!(class.value > class.null, "{class:?}");
     let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
     assert!(page.contains("Real pictures") && page.contains("Untrained network"));
+    assert!(page.contains("Classifier, fourier") && page.contains("Classifier, maco"));
     assert!(folder.join("maximised/logits-red-real-0.png").is_file());
     // What is asked of another judge is asked again; the pictures stay.
-    let (_, said) = run(dir.path(), &[&extra[..6], &["--set", "maximise.judge.copies=2"]].concat());
+    let (_, said) = run(dir.path(), &[&extra[..8], &["--set", "maximise.judge.copies=2"]].concat());
     assert!(said.contains("judge: 2 sets of pictures, 2 new") && said.contains("picture steps, nothing new"), "{said}");
 }
 
@@ -590,7 +594,7 @@ fn emblems_edges_and_draws_run_through_the_rest() {
 }
 
 /// What the network is asked, small.
-const ASKED: [&str; 14] = [
+const ASKED: [&str; 16] = [
     "dataset.concepts=[\"triangle\", \"square\"]",
     "score.metrics=[\"accuracy\"]",
     "tcav.classes=[\"triangle\", 1]",
@@ -604,6 +608,8 @@ const ASKED: [&str; 14] = [
     "opinion.steps=4",
     "opinion.removals=3",
     "opinion.layers=[\"conv6\"]",
+    "opinion.methods=[\"grad_cam\", \"hires_cam\", \"occlusion\", \"integrated_gradients\", \"gradient_input\", \"am\"]",
+    "opinion.ascent=4",
     "consistency.pictures=4",
 ];
 
@@ -633,7 +639,7 @@ fn what_the_network_is_asked_is_the_same_for_any_threads_and_done_once() {
     assert!(of("tcav_relative", "conv5", "triangle").unwrap().value > 0.5);
     assert!(of("tcav", "conv6", "triangle").is_none(), "its gradient is constant there");
     for metric in ["opinion_agreement", "deletion", "insertion", "road", "opinion_seg_iou"] {
-        for method in ["hires_cam", "occlusion", "integrated_gradients"] {
+        for method in ["hires_cam", "occlusion", "integrated_gradients", "am"] {
             assert!(of(metric, "conv6", method).unwrap().value.is_finite(), "{metric} {method}");
         }
     }

@@ -27,6 +27,11 @@ impl<'a> Network<'a> {
         Self { graph, device, batch: batch.max(1) }
     }
 
+    /// Where it runs.
+    pub fn device(&self) -> &'a Device {
+        self.device
+    }
+
     /// The network itself.
     pub fn graph(&self) -> &'a Graph {
         self.graph

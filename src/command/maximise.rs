@@ -1,4 +1,4 @@
-//! `cavern maximise`: what a study's directions ask for, or units of a network, without a study.
+//! `cavern maximise`: what a study's directions ask for, or units or directions of a network, without a study.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,10 +10,13 @@ use toml::{Table, Value};
 use super::stage::{self, Stage, set_threads};
 use crate::cli::{MaximiseArgs, StudyArgs};
 use crate::error::Error;
-use crate::maximise::{Data, JudgeOptions, MaximiseOptions};
+use crate::maximise::parameter::ParameterKind;
+use crate::maximise::{JudgeOptions, MaximiseOptions};
 use crate::seed::Seed;
 use crate::stage::context::device;
-use crate::stage::maximise::{Photograph, Rendered, Studio, of_units};
+use crate::stage::maximise::{
+    Order, Photograph, Rendered, Studio, data_of_folder, in_column, is_needed, of_file, of_units,
+};
 use crate::stage::progress::Progress;
 use crate::store::Store;
 use crate::store::file::{to_json, write_atomic};
@@ -28,11 +31,12 @@ const TABLE: &str = "maximised.json";
 pub fn run(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     let is_study = args.target.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
     let of_model = !args.units.is_empty() || args.caricature.is_some();
-    let model_alone = args.from.is_some() || args.weights.is_some() || args.size.is_some();
+    let files = [&args.from, &args.data, &args.direction, &args.weights];
+    let model_alone = files.iter().any(|file| file.is_some()) || args.size.is_some();
     match (is_study, of_model) {
         (true, false) if model_alone => {
             let problem = "a study names its own network and starts from noise";
-            let hint = "leave out --from, --weights and --size, or name a model and its units instead of the study";
+            let hint = "leave out --from, --data, --direction, --weights and --size, or name a model and its units instead of the study";
             Err(Error::key(args.target.display().to_string(), problem, hint).into())
         }
         (true, false) => {
@@ -78,7 +82,9 @@ impl Look {
         if let Some(size) = args.size {
             look.model.input = Some([3, size, size]);
         }
-        look.maximise.units.clone_from(&args.units);
+        if args.direction.is_none() {
+            look.maximise.units.clone_from(&args.units);
+        }
         look.maximise.check()?;
         if look.maximise.untrained || look.maximise.judge != JudgeOptions::default() {
             let hint = "leave maximise.untrained and maximise.judge out, or write the units into a study";
@@ -98,33 +104,61 @@ fn of_model_alone(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     if let (Some(photograph), Some(layer)) = (&photograph, &args.caricature) {
         orders.extend(photograph.caricature(&graph, &device, layer, options)?);
     }
+    if let Some(file) = &args.direction {
+        for layer in &args.units {
+            orders.extend(of_file(&graph, layer, file, options)?);
+        }
+    }
     let root = args.run.store.clone().unwrap_or_else(|| args.run.out.join("store"));
     let store = Store::open(&root, || tracing::info!("waiting for another run on {}", root.display()))?;
     let seed = Seed(look.seed);
     let start = photograph.as_ref().map(|p| p.levels.clone());
-    let studio = Studio { graph: &graph, device: &device, store: &store, seed, options, data: Data::default(), start };
-    let mut progress = Progress::start("maximise", orders.len() * options.steps);
-    studio.render(&orders, |steps, new| progress.advance(steps, new))?;
+    let columns = options.columns();
+    let mut progress = Progress::start("maximise", columns.len() * orders.len() * options.steps);
+    if args.data.is_some() && !columns.iter().any(is_needed) {
+        let hint = "--set maximise.parameter=maco or --set maximise.colours=data, or leave --data out";
+        return Err(Error::key("--data", "nothing is taken from pictures", hint).into());
+    }
+    let column = |options| {
+        let data = args.data.as_ref().map(|folder| data_of_folder(folder, &graph, options)).transpose()?;
+        let (data, start) = (data.unwrap_or_default(), start.clone());
+        let studio = Studio { graph: &graph, device: &device, store: &store, seed, options, data, start };
+        Ok((studio, in_column(&orders, options, &look.maximise)))
+    };
+    let columns: Vec<(Studio<'_>, Vec<Order>)> = columns.iter().map(column).collect::<Result<_>>()?;
+    for (studio, orders) in &columns {
+        studio.render(orders, |steps, new| progress.advance(steps, new))?;
+    }
     progress.finish("picture steps");
     let folder = args.run.out.join(format!("maximised-{}", graph.name()));
     let origin = photograph.map(|p| format!("-from-{}", p.name)).unwrap_or_default();
-    if studio.start.is_some() {
-        for (r, png) in studio.changes(&orders)? {
-            write_atomic(&folder.join(file_name(&r, &format!("{origin}-map"))), &png)?;
+    let mut pictures = Vec::new();
+    for (studio, orders) in &columns {
+        pictures.extend(studio.get(orders)?);
+        for (r, png) in studio.transparent(orders)? {
+            write_atomic(&folder.join(file_name(&r, &format!("{origin}-alpha"))), &png)?;
+        }
+        if studio.start.is_some() {
+            for (r, png) in studio.changes(orders)? {
+                write_atomic(&folder.join(file_name(&r, &format!("{origin}-map"))), &png)?;
+            }
         }
     }
-    show(&folder, &origin, &studio.get(&orders)?, out)
+    show(&folder, &origin, &pictures, out)
 }
 
 /// Writes pictures and their records into a folder, and a line about each; `origin` is in the pictures' names.
 fn show(folder: &Path, origin: &str, pictures: &[(Rendered, Vec<u8>)], out: &mut dyn Write) -> Result<()> {
     let width = pictures.iter().map(|(r, _)| r.concept.chars().count()).max().unwrap_or(0).max(4);
-    writeln!(out, "{:width$}  seed       score        best  at step  remark", "unit")?;
+    let made_of_width = if pictures.iter().any(|(r, _)| r.parameter.is_some()) { "parameter  ".len() } else { 0 };
+    let made_of = &"parameter  "[..made_of_width];
+    writeln!(out, "{:width$}  seed       score        best  at step  {made_of}remark", "unit")?;
     for (r, png) in pictures {
         write_atomic(&folder.join(file_name(r, origin)), png)?;
         let remark = r.diagnosis.as_deref().unwrap_or("");
+        let made_of = r.parameter.map_or("", ParameterKind::name);
         let line = format!(
-            "{:width$}  {:4}  {:10.4}  {:10.4}  {:7}  {remark}",
+            "{:width$}  {:4}  {:10.4}  {:10.4}  {:7}  {made_of:made_of_width$}{remark}",
             r.concept, r.seed, r.score, r.best_score, r.best_step
         );
         writeln!(out, "{}", line.trim_end())?;
@@ -137,6 +171,7 @@ fn show(folder: &Path, origin: &str, pictures: &[(Rendered, Vec<u8>)], out: &mut
 
 fn file_name(r: &Rendered, ending: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || ".-_@,".contains(c) { c } else { '-' };
-    let name = format!("{}-{}{ending}", r.concept, r.seed);
+    let made_of = r.parameter.map(|p| format!("-{}", p.name())).unwrap_or_default();
+    let name = format!("{}{made_of}-{}{ending}", r.concept, r.seed);
     format!("{}.png", name.chars().map(plain).collect::<String>())
 }

@@ -3,6 +3,8 @@
 use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
+use super::batch::{batches, seeds};
+use super::diversity::{Likeness, applies};
 use super::job::{Job, Start};
 use super::optimiser::Optimiser;
 use super::options::MaximiseOptions;
@@ -52,8 +54,11 @@ pub fn maximise_on(
     // Pictures that go through the network together end at the same layers.
     for alike in jobs.chunk_by(|a, b| a.objective.nodes() == b.objective.nodes()) {
         let cut = Cut::new(graph, alike)?;
+        if options.diversity > 0.0 {
+            cut.check_diversity(&alike[0])?;
+        }
         let painter = Painter::new(graph, device, cut.cell, options, data)?;
-        for jobs in alike.chunks(options.batch) {
+        for jobs in batches(alike, options, |job| &job.objective, |job| job.label.clone()) {
             let mut ascent = Ascent::new(&cut, &painter, jobs, options, seed)?;
             for step in 0..options.steps {
                 if step % LOOK == 0 {
@@ -106,6 +111,16 @@ impl<'a> Cut<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a Gram matrix can be taken of what objectives read.
+    fn check_diversity(&self, job: &Job) -> Result<()> {
+        let hint = "leave maximise.diversity out, or name one layer with positions";
+        match self.nodes.as_slice() {
+            [node] if applies(self.graph.layout(*node)) => Ok(()),
+            [_] => Err(self.failure(job, "the layer has a single position, and `diversity` compares over many", hint)),
+            _ => Err(self.failure(job, "it reads several layers, and `diversity` compares pictures at one", hint)),
+        }
     }
 
     fn failure(&self, job: &Job, problem: &str, hint: &str) -> Error {
@@ -162,13 +177,26 @@ impl<'a> Ascent<'a> {
         let numbers = Var::from_tensor(&self.painter.tensor(&self.numbers, self.jobs.len())?)?;
         let plain = self.painter.plain(&numbers)?;
         let (drawn, names) = self.draw(step);
-        let input = self.painter.input(&plain, &drawn, &names, self.seed)?;
+        let picture = self.painter.unshaken(&plain)?;
+        let unshaken = Var::from_tensor(&picture.detach())?;
+        let input = self.painter.shaken(&unshaken, &drawn, &names, self.seed)?;
         let graph = if step < self.options.redirect { &self.cut.redirecting } else { self.cut.graph };
+        let likeness = self.likeness(&input)?;
         let mut tracks = std::mem::take(&mut self.tracks);
-        let slope = graph.pull_back_sum(&self.cut.nodes, &input, |first, z| self.evaluate(first, z, &mut tracks));
+        let slope = graph.pull_back_sum(&self.cut.nodes, &input, |first, z| {
+            let mut slopes = self.evaluate(first, z, &mut tracks)?;
+            if let (Some(likeness), [slope]) = (&likeness, slopes.as_mut_slice()) {
+                *slope = (&*slope - likeness.narrow(0, first, slope.dim(0)?)?)?;
+            }
+            Ok(slopes)
+        });
         self.tracks = tracks;
-        // The gradient of `<slope, input>`, slope held fixed, is that of the objectives.
-        let mut goal = (input * slope?)?.sum_all()?;
+        // The gradient of `<slope, input>`, slope held fixed, is that of the objectives: first to the pictures, then on to what
+        // they are made of.
+        let to_picture = (input * slope?)?.sum_all()?.backward()?.remove(&unshaken);
+        let to_picture = to_picture.map_or_else(|| unshaken.zeros_like(), Ok)?;
+        self.notice(&to_picture)?;
+        let mut goal = (picture * to_picture)?.sum_all()?;
         if self.options.penalties.any() {
             goal = (goal - self.options.penalties.of(&self.painter.picture(&plain)?, &self.origin)?)?;
         }
@@ -191,6 +219,28 @@ impl<'a> Ascent<'a> {
             (transforms.draw(self.painter.frame(), self.seed, &name), name)
         };
         copies.map(of_copy).unzip()
+    }
+
+    /// What the slope of every copy's activation loses by the likeness of an objective's seeds: each copy is held against the
+    /// same copy of the other seeds. They are looked at before the way back, which may take a few pictures at a time.
+    fn likeness(&self, input: &Tensor) -> Result<Option<Tensor>> {
+        let (true, &[node]) = (self.options.diversity > 0.0, self.cut.nodes.as_slice()) else { return Ok(None) };
+        let (crops, layout) = (self.options.crops, self.cut.graph.layout(node));
+        let z = self.cut.graph.forward(&input.detach(), &[node])?.remove(0);
+        let mut slopes: Vec<Tensor> =
+            (0..z.dim(0)?).map(|i| z.narrow(0, i, 1)?.zeros_like()).collect::<Result<_, _>>()?;
+        for seeds in seeds(self.jobs, |job| job.label.clone()).into_iter().filter(|seeds| seeds.len() > 1) {
+            for copy in 0..crops {
+                let places: Vec<usize> = seeds.clone().map(|i| i * crops + copy).collect();
+                let own: Vec<Tensor> = places.iter().map(|i| z.narrow(0, *i, 1)).collect::<Result<_, _>>()?;
+                let likeness = Likeness::of(&Tensor::cat(&own, 0)?, layout)?;
+                let slope = (likeness.slope * (self.options.diversity / crops as f64))?;
+                for (i, place) in places.into_iter().enumerate() {
+                    slopes[place] = slope.narrow(0, i, 1)?;
+                }
+            }
+        }
+        Ok(Some(Tensor::cat(&slopes, 0)?))
     }
 
     /// Notes the objectives of the copies from `first` on, and returns the gradients of their activations, one tensor a
@@ -221,6 +271,16 @@ impl<'a> Ascent<'a> {
             tracks[job].note(copy, (total / crops as f64) as f32);
         }
         Ok(slopes)
+    }
+
+    /// Notes where pictures matter, from the gradient at the network's inputs.
+    fn notice(&mut self, gradient: &Tensor) -> Result<()> {
+        let values = gradient.flatten_all()?.to_vec1::<f32>()?;
+        let each = values.chunks_exact(values.len() / self.jobs.len());
+        for (track, gradient) in self.tracks.iter_mut().zip(each) {
+            track.notice(gradient, self.painter.level());
+        }
+        Ok(())
     }
 
     /// Checks the gradients, and notes which are zero.
@@ -272,7 +332,9 @@ mod tests {
     use crate::maximise::options::Colours;
     use crate::maximise::parameter::ParameterKind;
     use crate::maximise::penalty::Penalties;
+    use crate::maximise::reader::Reader;
     use crate::maximise::transform::{Preset, Transforms};
+    use crate::metric::maximisation::diversity;
     use crate::model::graph::{GraphBuilder, Op};
     use crate::ops::check::random;
     use crate::ops::{Activation, Conv2d, Padding};
@@ -455,6 +517,59 @@ mod tests {
             assert_eq!(with(batch, threads), wanted, "batch {batch}, {threads} threads");
         }
         assert_ne!(wanted[0].picture, wanted[2].picture, "other noise, another picture");
+    }
+
+    #[test]
+    fn diverse_pictures_differ_more_and_know_only_their_own_seeds() {
+        let g = graph(0.0);
+        let seeds = |label: &str, v: &[f32]| [0, 1, 2].map(|seed| job(label, v, seed));
+        let options = |diversity| MaximiseOptions { diversity, steps: 40, transforms: Transforms::NONE, ..options() };
+        let spread = |out: &[Rendering]| {
+            let inputs: Vec<f32> = out.iter().flat_map(|r| r.picture.values.iter().map(|v| (v - 0.5) / 0.25)).collect();
+            let seen = Reader::new(&g, &Device::Cpu, 8, Vec::new(), vec![2]).see(&inputs).unwrap();
+            diversity(&seen.into_iter().map(|mut seen| seen.means.remove(0)).collect::<Vec<_>>())
+        };
+        let (alone, diverse) = (run(&g, &seeds("v", &V), &options(0.0)), run(&g, &seeds("v", &V), &options(20.0)));
+        assert!(spread(&diverse) > 1.5 * spread(&alone), "{} {}", spread(&diverse), spread(&alone));
+        // A batch of two grows to three; one of five holds an objective whole, or not at all.
+        let others = [seeds("-v", &V.map(|v| -v)), seeds("v", &V)].concat();
+        for batch in [2, 5, 6] {
+            let out = run(&g, &others, &MaximiseOptions { batch, ..options(20.0) });
+            assert_eq!(out[3..], diverse, "batch {batch}");
+        }
+        let sizes = |batch| {
+            let options = MaximiseOptions { batch, ..options(1.0) };
+            batches(&others, &options, |job| &job.objective, |job| job.label.clone())
+                .iter()
+                .map(|b| b.len())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!([sizes(1), sizes(5), sizes(6)], [vec![3, 3], vec![3, 3], vec![6]]);
+    }
+
+    #[test]
+    fn diversity_over_several_layers_says_so() {
+        let g = graph(0.0);
+        let options = MaximiseOptions { diversity: 1.0, ..options() };
+        let mut both = job("both", &V, 0);
+        both.objective.terms.push(Term { weight: 1.0, node: 1, reading: Reading::Norm(0..2) });
+        let message = maximise(&g, &[both], &options, &Data::default(), Seed(1), |_| {}).unwrap_err().to_string();
+        assert!(message.contains("several layers") && message.contains("maximise.diversity"), "{message}");
+    }
+
+    #[test]
+    fn a_picture_is_seen_through_where_it_does_not_matter() {
+        let mut direction = vec![0.0; 6 * 64];
+        direction[2 * 64 + 27] = 1.0;
+        let objective = Objective::direction(2, direction, Variant::Full, 0.0);
+        let options = MaximiseOptions { transforms: Transforms::NONE, ..options() };
+        let out = run(&graph(3.0), &[Job { objective, ..job("full", &V, 0) }], &options).remove(0);
+        let alpha = out.transparency.unwrap();
+        assert_eq!(alpha.shape, [1, 16, 16]);
+        let at = |x: usize, y: usize| alpha.values[16 * y + x];
+        assert!(at(7, 7) > 0.1 && at(15, 0) == 0.0 && at(0, 15) == 0.0, "{alpha:?}");
+        assert!(alpha.values.iter().all(|v| (0.0..=1.0).contains(v)) && alpha.values.contains(&1.0));
+        assert_eq!(run(&graph(-1e4), &[job("dead", &V, 0)], &options)[0].transparency, None);
     }
 
     #[test]

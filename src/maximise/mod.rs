@@ -21,12 +21,15 @@ pub mod transform;
 pub mod unit;
 pub mod view;
 
+mod batch;
+mod diversity;
 mod function;
 #[cfg(test)]
 mod golden;
 mod sparse;
 
 pub use ascent::{maximise, maximise_on};
+pub use batch::batches;
 pub use job::{Job, Start};
 pub use objective::Objective;
 pub use options::{JudgeOptions, MaximiseOptions};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::optimiser::OptimiserKind;
 use super::parameter::ParameterKind;
-use super::penalty::Penalties;
+use super::penalty::{Penalties, is_zero};
 use super::transform::Transforms;
 use crate::error::{Error, Result};
 use crate::model::Recipe;
@@ -87,10 +87,14 @@ pub struct MaximiseOptions {
     pub optimiser: OptimiserKind,
     /// Pictures of each objective, from different noise.
     pub seeds: usize,
-    /// Pictures that are optimised at once; it changes no result.
+    /// Pictures that are optimised at once; it changes no result. With `diversity`, all seeds of an objective go together, and
+    /// a batch that is smaller grows to hold them.
     pub batch: usize,
     /// What a picture is made of: "fourier", "pixel", "laplacian", "maco" or "cppn".
     pub parameter: ParameterKind,
+    /// Several of them, each a column of the report: everything is rendered in each. None for `parameter` alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<ParameterKind>,
     /// How fast the spectrum of "fourier" falls: `1 / frequency^decay`.
     pub decay: f64,
     /// What decorrelates channels: "natural", "none" or "data".
@@ -101,6 +105,10 @@ pub struct MaximiseOptions {
     pub crops: usize,
     /// Weights of the penalties: `{ tv = 0.1, l1 = 0, l2 = 0, frequency = 0 }`.
     pub penalties: Penalties,
+    /// What the pictures of an objective lose by their likeness: this times the mean cosine of a picture's Gram matrix with those
+    /// of the objective's other seeds, at the objective's layer. 0 for seeds that know nothing of each other.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub diversity: f64,
     /// Steps, from the first on, in which gradients pass shut ReLUs; 16 is Lucid's.
     pub redirect: usize,
     /// k in `(z v) max(0.1, cos(z, v))^k`; 0 maximises the plain product. Of use for the variant `ti` alone: the others
@@ -133,11 +141,13 @@ impl Default for MaximiseOptions {
             seeds: 2,
             batch: 8,
             parameter: ParameterKind::Fourier,
+            parameters: Vec::new(),
             decay: 1.0,
             colours: Colours::Natural,
             transforms: Transforms::LUCID,
             crops: 1,
             penalties: Penalties::default(),
+            diversity: 0.0,
             redirect: 0,
             cosine_power: 0.0,
             units: Vec::new(),
@@ -152,6 +162,14 @@ impl Default for MaximiseOptions {
 }
 
 impl MaximiseOptions {
+    /// The same with one parameterisation each: of `parameters`, or else `parameter` alone.
+    #[must_use]
+    pub fn columns(&self) -> Vec<Self> {
+        let one = |parameter: &ParameterKind| Self { parameter: *parameter, parameters: Vec::new(), ..self.clone() };
+        let kinds = if self.parameters.is_empty() { std::slice::from_ref(&self.parameter) } else { &self.parameters };
+        kinds.iter().map(one).collect()
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -166,6 +184,11 @@ impl MaximiseOptions {
                 return Err(Error::key("maximise.kinds", problem, "name kinds that have one"));
             }
         }
+        let twice = |(i, kind): (usize, &ParameterKind)| self.parameters[..i].contains(kind);
+        if self.parameters.iter().enumerate().any(twice) {
+            let hint = "some of \"fourier\", \"pixel\", \"laplacian\", \"maco\" and \"cppn\", each once";
+            return Err(Error::key("maximise.parameters", "one is named twice", hint));
+        }
         let wanted = |key: &str, ok: bool, hint: &str| {
             if ok { Ok(()) } else { Err(Error::key(format!("maximise.{key}"), "out of range", hint)) }
         };
@@ -179,6 +202,12 @@ impl MaximiseOptions {
         for (name, weight) in self.penalties.named() {
             let ok = weight.is_finite() && weight >= 0.0;
             wanted(&format!("penalties.{name}"), ok, "zero or a positive number")?;
+        }
+        let diverse = self.diversity.is_finite() && self.diversity >= 0.0;
+        wanted("diversity", diverse, "zero or a positive number; 0 is the default")?;
+        if self.diversity > 0.0 && self.seeds < 2 {
+            let problem = "with `diversity` an objective needs seeds that can differ";
+            return Err(Error::key("maximise.seeds", problem, "at least 2, or leave maximise.diversity out"));
         }
         wanted("cosine_power", (0.0..=16.0).contains(&self.cosine_power), "between 0 and 16")?;
         let asked = !self.kinds.is_empty() || !self.units.is_empty();
@@ -211,6 +240,9 @@ mod tests {
             "cosine_power = -1",
             "crops = 0",
             "decay = -1",
+            "parameters = [\"pixel\", \"pixel\"]",
+            "diversity = -1",
+            "diversity = 1\nseeds = 1",
             "penalties = { tv = -1 }",
         ] {
             assert!(read(text).unwrap().check().unwrap_err().to_string().contains("maximise."), "{text}");
@@ -219,6 +251,9 @@ mod tests {
             let message = read(&format!("[judge]\n{text}")).unwrap().check().unwrap_err().to_string();
             assert!(message.contains(key), "{message}");
         }
+        let columns = read("parameters = [\"pixel\", \"cppn\"]").unwrap().columns();
+        assert_eq!(columns[1], MaximiseOptions { parameter: ParameterKind::Cppn, ..MaximiseOptions::default() });
+        assert_eq!((columns.len(), MaximiseOptions::default().columns()), (2, vec![MaximiseOptions::default()]));
         assert!(read("judge = { modell = 'a' }").is_err());
         read("kinds = []\nunits = [\"logits:1\"]").unwrap().check().unwrap();
         let message = read("kinds = [\"car\"]").unwrap().check().unwrap_err().to_string();

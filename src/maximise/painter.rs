@@ -41,7 +41,7 @@ impl Data {
                     Err(Error::key(
                         "maximise.colours",
                         problem,
-                        "run it in a study with a dataset, or choose \"natural\"",
+                        "run it in a study with a dataset, give --data FOLDER, or choose \"natural\"",
                     ))
                 }
             },
@@ -88,6 +88,11 @@ impl Painter {
 
     pub(super) fn frame(&self) -> Frame {
         self.frame
+    }
+
+    /// The network's input of one level, by channel: what a gradient at the input is multiplied by to be one at the picture.
+    pub(super) fn level(&self) -> &[f64] {
+        &self.level
     }
 
     /// Numbers of one picture.
@@ -141,9 +146,9 @@ impl Painter {
         Ok(self.input.apply(plain)?)
     }
 
-    /// The network's input of plain pictures, a few copies of each, every copy shaken as was drawn for it.
-    pub(super) fn input(&self, plain: &Tensor, drawn: &[Drawn], names: &[String], seed: Seed) -> Result<Tensor> {
-        let mut x = self.unshaken(plain)?;
+    /// A few copies of each of the network's inputs, every copy shaken as was drawn for it.
+    pub(super) fn shaken(&self, unshaken: &Tensor, drawn: &[Drawn], names: &[String], seed: Seed) -> Result<Tensor> {
+        let mut x = unshaken.clone();
         if self.crops > 1 {
             let (batch, channels, height, width) = x.dims4()?;
             let wide = x.unsqueeze(1)?.broadcast_as((batch, self.crops, channels, height, width))?;

@@ -28,7 +28,7 @@ pub struct Penalties {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the signature is serde's
-fn is_zero(weight: &f64) -> bool {
+pub(super) fn is_zero(weight: &f64) -> bool {
     *weight == 0.0
 }
 

@@ -1,6 +1,8 @@
 //! What an ascent gives, and what is remembered on its way.
 
-use image::RgbImage;
+use std::io::Cursor;
+
+use image::{RgbImage, RgbaImage};
 
 use crate::error::{Error, Result};
 
@@ -63,6 +65,21 @@ impl Planes {
         self
     }
 
+    /// [`Planes::image`] with a plane of transparency, `[1, height, width]`, 0 for what is seen through, as a PNG file.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn transparent_png(&self, alpha: &Self) -> Result<Vec<u8>> {
+        let [_, height, width] = self.shape;
+        let (picture, band) = (self.image(), if height == 1 { STRIP } else { 1 });
+        let opaque = |x: u32, y: u32| alpha.values[y as usize / band % height * width + x as usize].clamp(0.0, 1.0);
+        let picture = RgbaImage::from_fn(picture.width(), picture.height(), |x, y| {
+            let [r, g, b] = picture.get_pixel(x, y).0;
+            image::Rgba([r, g, b, (opaque(x, y) * 255.0).round() as u8])
+        });
+        encode(|bytes| picture.write_to(bytes, image::ImageFormat::Png))
+    }
+
     /// [`Planes::image`] as a PNG file.
     ///
     /// # Errors
@@ -83,9 +100,12 @@ impl Planes {
 /// # Errors
 /// When it cannot be encoded.
 pub fn png(picture: &RgbImage) -> Result<Vec<u8>> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    let written = picture.write_to(&mut bytes, image::ImageFormat::Png);
-    written.map_err(|e| Error::Failure(format!("cannot encode a picture: {e}")))?;
+    encode(|bytes| picture.write_to(bytes, image::ImageFormat::Png))
+}
+
+fn encode(write: impl FnOnce(&mut Cursor<Vec<u8>>) -> image::ImageResult<()>) -> Result<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    write(&mut bytes).map_err(|e| Error::Failure(format!("cannot encode a picture: {e}")))?;
     Ok(bytes.into_inner())
 }
 
@@ -104,6 +124,10 @@ pub struct Rendering {
     pub best_score: f32,
     /// Steps made before the best picture.
     pub best_step: usize,
+    /// Where the picture matters to the objective, `[1, height, width]` in \[0, 1\]: the mean over steps and channels of the
+    /// size of the objective's gradient at the unshaken picture, over its 99th percentile, cut at 1 (the transparency of
+    /// MaCo, Fel et al. 2023, scaled by a definition of ours). `None` where there was no gradient.
+    pub transparency: Option<Planes>,
     /// What is wrong with the picture, where something is: "gradient is zero", "never active" or "grey".
     pub diagnosis: Option<String>,
 }
@@ -114,6 +138,8 @@ pub(super) struct Track {
     trace: Vec<f32>,
     best: Option<Look>,
     last: Option<Look>,
+    /// By pixel, the sum over steps and channels of the size of the gradient at the picture.
+    saliency: Vec<f64>,
     /// Whether any step had a gradient.
     pub(super) moved: bool,
 }
@@ -135,6 +161,15 @@ impl Track {
         }
     }
 
+    /// Adds a step's gradient at the network's input `[channel, height, width]`, of which a level of the picture is `level`.
+    pub(super) fn notice(&mut self, gradient: &[f32], level: &[f64]) {
+        let plane = gradient.len() / level.len().max(1);
+        self.saliency.resize(plane, 0.0);
+        for (gradient, level) in gradient.chunks_exact(plane.max(1)).zip(level) {
+            self.saliency.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += (f64::from(*g) * level).abs());
+        }
+    }
+
     pub(super) fn see(&mut self, look: Look) {
         if self.best.as_ref().is_none_or(|best| look.score > best.score) {
             self.best = Some(look.clone());
@@ -151,7 +186,9 @@ impl Track {
             (true, true, true) => Some("grey"),
             (true, true, false) => None,
         };
+        let transparency = transparency(&self.saliency, last.picture.shape);
         Some(Rendering {
+            transparency,
             picture: last.picture,
             best: best.picture,
             trace: self.trace,
@@ -161,6 +198,16 @@ impl Track {
             diagnosis: diagnosis.map(str::to_owned),
         })
     }
+}
+
+/// Values over their 99th percentile, cut at 1; over the largest where that percentile is zero.
+fn transparency(saliency: &[f64], [_, height, width]: [usize; 3]) -> Option<Planes> {
+    let mut sorted = saliency.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let rank = (0.99 * sorted.len() as f64).ceil() as usize;
+    let full = [sorted.get(rank.max(1) - 1), sorted.last()].into_iter().flatten().find(|v| **v > 0.0)?;
+    let values = saliency.iter().map(|v| (v / full).min(1.0) as f32).collect();
+    Some(Planes { shape: [1, height, width], values })
 }
 
 #[cfg(test)]
@@ -185,6 +232,29 @@ mod tests {
         assert_eq!((change.shape, change.values.as_slice()), ([1, 1, 2], [0.375, 0.25].as_slice()));
         assert_eq!(change.stretched().values, [1.0, 0.25 / 0.375]);
         assert_eq!(after.change(&after.values).stretched().values, [0.0; 2]);
+    }
+
+    #[test]
+    fn transparency_is_the_size_of_gradients_over_their_99th_percentile() {
+        let mut track = Track::default();
+        let look = Look { step: 0, score: 1.0, picture: Planes { shape: [2, 10, 20], values: vec![0.5; 400] } };
+        track.see(look);
+        // One of 200 pixels is far above the others, which rise evenly.
+        let rise = |i: usize| if i == 199 { 1e3 } else { i as f32 };
+        let gradient: Vec<f32> = (0..200).map(rise).chain((0..200).map(|i| -2.0 * rise(i))).collect();
+        track.notice(&gradient, &[4.0, 0.5]);
+        track.notice(&gradient, &[4.0, 0.5]);
+        let alpha = track.finish().unwrap().transparency.unwrap();
+        assert_eq!(alpha.shape, [1, 10, 20]);
+        assert_eq!(alpha.values[199], 1.0);
+        assert!(alpha.values[..198].iter().enumerate().all(|(i, v)| (v - i as f32 / 197.0).abs() < 1e-2));
+        let picture = Planes { shape: [1, 1, 2], values: vec![0.0, 1.0] };
+        let png = picture.transparent_png(&Planes { shape: [1, 1, 2], values: vec![0.2, 1.0] }).unwrap();
+        let png = image::load_from_memory(&png).unwrap().to_rgba8();
+        assert_eq!(
+            (png.dimensions(), png.get_pixel(0, 31).0, png.get_pixel(1, 0).0),
+            ((2, 32), [0, 0, 0, 51], [255; 4])
+        );
     }
 
     #[test]

@@ -246,6 +246,7 @@ fn renderings() -> Vec<RenderingFigure> {
                 probe: "classifier".to_owned(),
                 variant: "full".to_owned(),
                 role: role.to_owned(),
+                parameter: None,
                 seed,
                 score: 12.5 - seed as f64,
                 percentile: (role == "cav").then_some(99.0),

@@ -111,9 +111,11 @@ pub struct RenderingFigure {
     pub probe: String,
     /// `full` or `ti`.
     pub variant: String,
-    /// `cav`, `unit`, `negative` (the direction turned round), `random`, `untrained` (in the network with random weights)
-    /// or `real` (a picture of the dataset that scores highly).
+    /// `cav`, `unit`, `negative` (the direction turned round), `random`, `untrained` (in the network with random weights),
+    /// `transparent` (a rendering with an alpha channel: where it matters) or `real` (a picture of the dataset that scores highly).
     pub role: String,
+    /// What it is made of, where the study's pictures are made of several things.
+    pub parameter: Option<String>,
     /// The rendering's seed; of a real picture its place among them, from 0.
     pub seed: u64,
     /// The objective's last value.

@@ -168,7 +168,7 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
         norms: norms(context, gathered),
         overlays: [overlays::draw(context, &gathered.fitted)?, gathered.asked.overlays.clone()].concat(),
         traces,
-        renderings: [pictures, exemplars(context, gathered)?].concat(),
+        renderings: [pictures, transparent(gathered), exemplars(context, gathered)?].concat(),
         cosines: cosines(context, gathered),
         training: curve.as_ref().map(training::panels).unwrap_or_default(),
         skipped: skipped.collect(),
@@ -238,12 +238,24 @@ fn figure(gathered: &Gathered, r: &maximise::Rendered, png: Vec<u8>) -> Renderin
         probe: r.probe.clone(),
         variant: r.form(),
         role: r.role.name().to_owned(),
+        parameter: r.parameter.map(|p| p.name().to_owned()),
         seed: r.seed,
         score: r.score,
         note: r.diagnosis.clone(),
         file: format!("maximised/{}.png", file_name(&label(r))),
         png,
     }
+}
+
+/// The pictures of directions and units once more, seen through where they do not matter.
+fn transparent(gathered: &Gathered) -> Vec<RenderingFigure> {
+    let wanted = gathered.maximised.transparent.iter().filter(|(r, _)| matches!(r.role, Role::Cav | Role::Unit));
+    let figure = |(r, png): &(maximise::Rendered, Vec<u8>)| RenderingFigure {
+        role: "transparent".to_owned(),
+        file: format!("maximised/{}-alpha.png", file_name(&label(r))),
+        ..figure(gathered, r, png.clone())
+    };
+    wanted.map(figure).collect()
 }
 
 /// The real pictures beside those of directions and units; controls have none.

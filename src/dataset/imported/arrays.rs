@@ -1,11 +1,11 @@
-//! Named arrays of `.npz` and `.safetensors` files, in row-major order.
+//! Named arrays of `.npz` and `.safetensors` files, and the one of an `.npy` file, in row-major order.
 
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use ndarray::ArrayD;
-use ndarray_npy::{NpzReader, ReadNpyError, ReadNpzError, ReadableElement};
+use ndarray::{ArrayD, ArrayViewD};
+use ndarray_npy::{NpzReader, ReadNpyError, ReadNpzError, ReadableElement, ViewNpyError, ViewNpyExt};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::error::{Error, Result};
@@ -60,6 +60,8 @@ impl Values {
 pub(crate) enum Arrays {
     /// numpy's.
     Npz(Box<NpzReader<BufReader<File>>>),
+    /// One array of numpy's, without a name.
+    Npy(Vec<u8>),
     /// Tensors by offset.
     Safetensors(Vec<u8>),
 }
@@ -71,7 +73,7 @@ impl Arrays {
     /// When it is not there, has another extension, or is not whole.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         if !path.is_file() {
-            return Err(Error::file(path, "there is no such file", "wanted an .npz or a .safetensors file"));
+            return Err(Error::file(path, "there is no such file", "wanted an .npz, .npy or .safetensors file"));
         }
         let again = "write the file again: it is cut off, or of another kind";
         match path.extension().and_then(|e| e.to_str()) {
@@ -82,13 +84,14 @@ impl Arrays {
                     npz.map_err(|e| Error::file(path, format!("not a whole npz file: {e}"), again))?,
                 )))
             }
+            Some("npy") => Ok(Self::Npy(std::fs::read(path).map_err(Error::io("read", path))?)),
             Some("safetensors") => {
                 let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
                 let wrong = |e| Error::file(path, format!("not a whole safetensors file: {e}"), again);
                 SafeTensors::deserialize(&bytes).map_err(wrong)?;
                 Ok(Self::Safetensors(bytes))
             }
-            _ => Err(Error::file(path, "is of an unknown kind", "wanted an .npz or a .safetensors file")),
+            _ => Err(Error::file(path, "is of an unknown kind", "wanted an .npz, .npy or .safetensors file")),
         }
     }
 
@@ -98,6 +101,7 @@ impl Arrays {
     /// When the file cannot be read.
     pub(crate) fn names(&mut self, path: &Path) -> Result<Vec<String>> {
         match self {
+            Self::Npy(_) => Ok(vec![String::new()]),
             Self::Npz(npz) => npz.names().map_err(|e| npz_error(path, "its list", &e)),
             Self::Safetensors(bytes) => {
                 let tensors =
@@ -115,6 +119,7 @@ impl Arrays {
     /// When it is not there, not whole, or of elements that are no plain numbers.
     pub(crate) fn read(&mut self, path: &Path, name: &str) -> Result<Array> {
         match self {
+            Self::Npy(bytes) => npy_array(path, bytes),
             Self::Npz(npz) => {
                 let read = npz_array(npz, name).map_err(|e| npz_error(path, &format!("array `{name}`"), &e))?;
                 read.ok_or_else(|| Error::file(path, format!("array `{name}` has unknown elements"), ELEMENTS))
@@ -129,6 +134,17 @@ impl Arrays {
             }
         }
     }
+}
+
+/// An array of floats; a view asks for no more room than the file has.
+fn npy_array(path: &Path, bytes: &[u8]) -> Result<Array> {
+    let hint = "write it by numpy.save as float32 or float64";
+    let wrong = |e: ViewNpyError| Error::file(path, format!("not a whole npy file of floats: {e}"), hint);
+    if let Ok(array) = ArrayViewD::<f32>::view_npy(bytes) {
+        return Ok(Array { shape: array.shape().to_vec(), values: Values::Singles(array.iter().copied().collect()) });
+    }
+    let array = ArrayViewD::<f64>::view_npy(bytes).map_err(wrong)?;
+    Ok(Array { shape: array.shape().to_vec(), values: Values::Doubles(array.iter().copied().collect()) })
 }
 
 fn npz_error(path: &Path, what: &str, error: &ReadNpzError) -> Error {

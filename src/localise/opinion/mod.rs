@@ -53,7 +53,7 @@ impl Map {
 }
 
 /// The maps of pictures by every method of the options, in their order: for each method one map a picture. Methods that need
-/// an earlier layer are left out where `earlier` names none.
+/// an earlier layer are left out where `earlier` names none, and ascents.
 ///
 /// # Errors
 /// When the score does not depend on the earlier layer, or the network fails.
@@ -74,6 +74,8 @@ pub fn maps(
             Method::Occlusion => out.push((*method, occlusion::maps(score, pictures, options)?)),
             Method::IntegratedGradients => out.push((*method, gradient::integrated(score, pictures, options)?)),
             Method::GradientInput => out.push((*method, gradient::times_input(score, pictures)?)),
+            // An ascent is none of this module's: `stage::sensitivity` adds it.
+            Method::Am => {}
             _ => out.extend(by_cam.iter().position(|(m, _)| m == method).map(|i| by_cam.swap_remove(i))),
         }
     }

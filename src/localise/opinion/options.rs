@@ -26,11 +26,21 @@ pub enum Method {
     IntegratedGradients,
     /// Gradient times input.
     GradientInput,
+    /// A short ascent from the picture itself: how far every pixel moves. Only where it is named.
+    Am,
+}
+
+/// Steps of a short ascent.
+const ASCENT: usize = 16;
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature is serde's
+fn is_usual(steps: &usize) -> bool {
+    *steps == ASCENT
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::GradCam,
         Self::GradCamPlus,
         Self::HiresCam,
@@ -39,6 +49,7 @@ impl Method {
         Self::Occlusion,
         Self::IntegratedGradients,
         Self::GradientInput,
+        Self::Am,
     ];
 
     /// The name in study files and tables.
@@ -52,12 +63,13 @@ impl Method {
             Self::Occlusion => "occlusion",
             Self::IntegratedGradients => "integrated_gradients",
             Self::GradientInput => "gradient_input",
+            Self::Am => "am",
         }
     }
 
     /// Whether it works on an earlier layer's activation and gradient.
     pub fn is_cam(self) -> bool {
-        !matches!(self, Self::Occlusion | Self::IntegratedGradients | Self::GradientInput)
+        !matches!(self, Self::Occlusion | Self::IntegratedGradients | Self::GradientInput | Self::Am)
     }
 }
 
@@ -65,7 +77,7 @@ impl Method {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OpinionOptions {
-    /// Methods, by name.
+    /// Methods, by name; left out, all but "am".
     pub methods: Vec<Method>,
     /// Kinds of probe that are asked about.
     pub kinds: Vec<String>,
@@ -83,6 +95,9 @@ pub struct OpinionOptions {
     pub stride: f64,
     /// Steps of integrated gradients.
     pub steps: usize,
+    /// Steps of "am".
+    #[serde(skip_serializing_if = "is_usual")]
+    pub ascent: usize,
     /// Steps in which pixels are removed or inserted; 0: neither is done.
     pub removals: usize,
 }
@@ -90,7 +105,7 @@ pub struct OpinionOptions {
 impl Default for OpinionOptions {
     fn default() -> Self {
         Self {
-            methods: Method::ALL.to_vec(),
+            methods: Method::ALL.into_iter().filter(|method| *method != Method::Am).collect(),
             kinds: vec!["classifier".to_owned()],
             layers: Vec::new(),
             pictures: 10,
@@ -99,6 +114,7 @@ impl Default for OpinionOptions {
             patch: 28.0,
             stride: 14.0,
             steps: 50,
+            ascent: ASCENT,
             removals: 10,
         }
     }
@@ -128,6 +144,7 @@ impl OpinionOptions {
             "1 to opinion.patch; 14 is the default",
         )?;
         within("opinion.steps", (2..=1000).contains(&self.steps), "2 to 1000; 50 is the default")?;
+        within("opinion.ascent", (1..=1000).contains(&self.ascent), "1 to 1000; 16 is the default")?;
         within("opinion.removals", self.removals != 1 && self.removals <= 100, "0, or 2 to 100; 10 is the default")
     }
 
@@ -156,6 +173,7 @@ mod tests {
         OpinionOptions::default().check().unwrap();
         let message = |o: OpinionOptions| o.check().unwrap_err().to_string();
         assert!(message(OpinionOptions { stride: 40.0, ..good.clone() }).contains("opinion.stride"));
+        assert!(message(OpinionOptions { ascent: 0, ..good.clone() }).contains("opinion.ascent"));
         assert!(message(OpinionOptions { removals: 1, ..good.clone() }).contains("opinion.removals"));
         assert!(message(OpinionOptions { kinds: vec!["clasifier".into()], ..good.clone() }).contains("`classifier`"));
         assert!(message(OpinionOptions { methods: vec![Method::GradCam; 2], ..good }).contains("opinion.methods"));

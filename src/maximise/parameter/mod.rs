@@ -57,6 +57,17 @@ pub enum ParameterKind {
 }
 
 impl ParameterKind {
+    /// Its name in studies and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fourier => "fourier",
+            Self::Pixel => "pixel",
+            Self::Laplacian => "laplacian",
+            Self::Maco => "maco",
+            Self::Cppn => "cppn",
+        }
+    }
+
     /// The parameterisation of pictures of this shape `[channel, height, width]`. `decay` is that of Fourier's spectrum, and
     /// `spectrum` that of the data, which MaCo alone wants.
     ///
@@ -76,7 +87,11 @@ impl ParameterKind {
             Self::Maco => {
                 let spectrum = spectrum.filter(|s| s.shape() == shape).ok_or_else(|| {
                     let problem = "\"maco\" needs the mean spectrum of pictures of the network's size";
-                    Error::key("maximise.parameter", problem, "run it in a study with a dataset, or choose \"fourier\"")
+                    Error::key(
+                        "maximise.parameter",
+                        problem,
+                        "run it in a study with a dataset, give --data FOLDER, or choose \"fourier\"",
+                    )
                 })?;
                 Box::new(Maco::new(spectrum))
             }

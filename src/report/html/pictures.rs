@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
+use image::{RgbImage, RgbaImage};
 use serde::Serialize;
 
 use super::super::info::{probe_label, probe_order};
@@ -118,7 +119,7 @@ fn overlay_picture(o: &Overlay) -> Picture {
     }
 }
 
-/// The renderings by layer: concepts down, kinds of probe across, then all of them turned round; the random direction, which
+/// The renderings by layer: concepts down, parameterisations and kinds of probe across, then all of them turned round; the random direction, which
 /// is of no concept, stands below.
 pub(super) fn renderings(renderings: &[RenderingFigure]) -> Vec<Layer> {
     sorted(renderings.iter().map(|r| r.layer.as_str()))
@@ -133,11 +134,15 @@ pub(super) fn renderings(renderings: &[RenderingFigure]) -> Vec<Layer> {
 fn rendering_grid(own: &[&RenderingFigure]) -> Grid {
     let of_role = |role: &str| own.iter().copied().filter(|r| r.role == role).collect::<Vec<_>>();
     let [cavs, negatives, random, units] = ["cav", "negative", "random", "unit"].map(of_role);
-    let [untrained, real] = ["untrained", "real"].map(of_role);
+    let [transparent, untrained, real] = ["transparent", "untrained", "real"].map(of_role);
     let mut probes = sorted(cavs.iter().map(|r| r.probe.as_str()));
     probes.sort_by_key(|p| probe_order(p));
-    // Units have one kind of picture, in the first column, and no opposite.
-    let first: Vec<&str> = if units.is_empty() || !probes.is_empty() { probes.clone() } else { vec!["unit"] };
+    let several = !probes.is_empty();
+    let made_of = made_of(own);
+    // Units have one kind of picture, in the first column of a parameterisation, and no opposite.
+    let kinds: Vec<&str> = if units.is_empty() || several { probes } else { vec!["unit"] };
+    let first: Vec<(Option<&str>, &str)> = made_of.iter().flat_map(|m| kinds.iter().map(move |k| (*m, *k))).collect();
+    let is_first = |kind: &str| kinds.first().is_none_or(|first| *first == kind);
     let mut places: Vec<(&str, &str)> = Vec::new();
     for concept in sorted(cavs.iter().chain(&units).map(|r| r.concept.as_str())) {
         let of_concept = cavs.iter().chain(&units).filter(|r| r.concept == concept);
@@ -145,38 +150,71 @@ fn rendering_grid(own: &[&RenderingFigure]) -> Grid {
     }
     let line = |(concept, variant): &(&str, &str)| {
         let here = |r: &&&RenderingFigure| r.concept == *concept && r.variant == *variant;
-        let of_probe = |probe: &str| pictures(cavs.iter().filter(here).filter(|r| r.probe == probe), false);
-        let mut cells: Vec<Vec<Picture>> = first.iter().map(|probe| of_probe(probe)).collect();
-        if let Some(cell) = cells.first_mut() {
-            cell.extend(pictures(units.iter().filter(here), false));
-        }
-        let others = [(&negatives, true), (&untrained, !probes.is_empty()), (&real, false)];
+        let cell = |(made_of, kind): &(Option<&str>, &str)| {
+            let alike = |r: &&&RenderingFigure| r.parameter.as_deref() == *made_of;
+            let of_probe = cavs.iter().filter(here).filter(alike).filter(|r| r.probe == *kind);
+            let of_unit = units.iter().filter(here).filter(alike).filter(|_| is_first(kind));
+            pictures(of_probe.chain(of_unit), Named::Seed)
+        };
+        let mut cells: Vec<Vec<Picture>> = first.iter().map(cell).collect();
+        let of_units = if several { Named::Kind } else { Named::Parameter };
+        let others =
+            [(&transparent, of_units), (&negatives, Named::Kind), (&untrained, of_units), (&real, Named::Seed)];
         cells.extend(others.map(|(all, named)| pictures(all.iter().filter(here), named)));
         Line { name: (*concept).to_owned(), detail: (*variant).to_owned(), cells }
     };
     let mut lines: Vec<Line> = places.iter().map(line).collect();
     for variant in sorted(random.iter().map(|r| r.variant.as_str())) {
-        let mut cells = vec![pictures(random.iter().filter(|r| r.variant == variant), false)];
-        cells.resize_with(first.len().max(1) + 3, Vec::new);
+        let cell = |(made_of, kind): &(Option<&str>, &str)| {
+            let here = |r: &&&RenderingFigure| r.variant == variant && r.parameter.as_deref() == *made_of;
+            pictures(random.iter().filter(here).filter(|_| is_first(kind)), Named::Seed)
+        };
+        let mut cells: Vec<Vec<Picture>> = first.iter().map(cell).collect();
+        cells.resize_with(first.len().max(1) + 4, Vec::new);
         lines.push(Line { name: "Random direction".to_owned(), detail: variant.to_owned(), cells });
     }
-    let mut columns: Vec<String> =
-        first.iter().map(|p| if *p == "unit" { "Unit" } else { probe_label(p) }.to_owned()).collect();
-    columns.extend(["Turned round", "Untrained network", "Real pictures"].map(str::to_owned));
+    let mut columns: Vec<String> = first.iter().map(|(made_of, kind)| heading(*made_of, kind)).collect();
+    columns.extend(["Where it matters", "Turned round", "Untrained network", "Real pictures"].map(str::to_owned));
     let mut grid = Grid { title: String::new(), head: "Concept", columns, lines };
     grid.drop_empty(first.len().max(1));
     grid
 }
 
-/// One cell, by kind and seed; `named` where it has pictures of several kinds.
-fn pictures<'a>(of: impl Iterator<Item = &'a &'a RenderingFigure>, named: bool) -> Vec<Picture> {
+/// The parameterisations in the order rendered; none named where there is one.
+fn made_of<'a>(own: &[&'a RenderingFigure]) -> Vec<Option<&'a str>> {
+    let mut out: Vec<Option<&str>> = Vec::new();
+    for r in own.iter().filter(|r| r.role != "real") {
+        if !out.contains(&r.parameter.as_deref()) {
+            out.push(r.parameter.as_deref());
+        }
+    }
+    out
+}
+
+fn heading(made_of: Option<&str>, kind: &str) -> String {
+    let kind = if kind == "unit" { "Unit" } else { probe_label(kind) };
+    made_of.map_or(kind.to_owned(), |made_of| format!("{kind}, {made_of}"))
+}
+
+/// What a picture's caption tells that its column does not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Seed,
+    Parameter,
+    /// The kind of probe and the parameterisation.
+    Kind,
+}
+
+/// One cell, by kind, parameterisation and seed.
+fn pictures<'a>(of: impl Iterator<Item = &'a &'a RenderingFigure>, named: Named) -> Vec<Picture> {
     let mut cell: Vec<&RenderingFigure> = of.copied().collect();
-    cell.sort_by_key(|r| (probe_order(&r.probe), r.seed));
+    cell.sort_by_key(|r| (probe_order(&r.probe), &r.parameter, r.seed));
     let picture = |r: &RenderingFigure| {
         let mut picture = rendering_picture(r);
-        if named {
-            picture.caption = format!("{}, {}", probe_label(&r.probe), picture.caption);
-        }
+        let kind = (named == Named::Kind).then(|| probe_label(&r.probe));
+        let made_of = r.parameter.as_deref().filter(|_| named != Named::Seed);
+        picture.caption =
+            kind.into_iter().chain(made_of).chain([picture.caption.as_str()]).collect::<Vec<_>>().join(", ");
         picture
     };
     cell.into_iter().map(picture).collect()
@@ -235,8 +273,16 @@ fn uri(png: &[u8]) -> String {
     }
 }
 
+/// A picture without transparency, as it looks on white.
+fn on_white(picture: &RgbaImage) -> RgbImage {
+    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let [r, g, b, alpha] = picture.get_pixel(x, y).0.map(f32::from);
+        image::Rgb([r, g, b].map(|v| (255.0 + (v - 255.0) * alpha / 255.0).round() as u8))
+    })
+}
+
 fn jpeg(png: &[u8]) -> Option<Vec<u8>> {
-    let picture = image::load_from_memory(png).ok()?.to_rgb8();
+    let picture = on_white(&image::load_from_memory(png).ok()?.to_rgba8());
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, 85).encode_image(&picture).ok()?;
     Some(bytes)

@@ -81,6 +81,7 @@ pub(super) fn order(layer: &str, concept: &str, probe: &str, role: Role, seed: u
         variant: None,
         role,
         seed,
+        parameter: None,
         bias: 0.0,
         trace: Vec::new(),
         score: f64::NAN,
@@ -88,6 +89,12 @@ pub(super) fn order(layer: &str, concept: &str, probe: &str, role: Role, seed: u
         best_step: 0,
         diagnosis: None,
     }
+}
+
+/// The same made of the parameterisation of `column`, which is told where `all` have several.
+pub fn in_column(orders: &[Order], column: &MaximiseOptions, all: &MaximiseOptions) -> Vec<Order> {
+    let parameter = (all.parameters.len() > 1).then_some(column.parameter);
+    orders.iter().map(|(r, o)| (Rendered { parameter, ..r.clone() }, o.clone())).collect()
 }
 
 /// The same directions and units, for the network with random weights.

@@ -1,27 +1,29 @@
 //! Pictures of what directions and units ask for, with their controls, and how good they are.
 
 mod data;
+mod direction;
 mod jobs;
 mod judge;
 mod photograph;
 mod studio;
 mod untrained;
 
-pub use data::data;
-pub use jobs::of_units;
+pub use data::{data, data_of_folder, is_needed};
+pub use direction::of_file;
+pub use jobs::{in_column, of_units};
 pub use judge::{Exemplar, Judged};
 pub use photograph::Photograph;
 pub use studio::{Order, Rendered, Role, Studio};
 
 use super::{Context, Progress};
 use crate::error::Result;
-use crate::maximise::MaximiseOptions;
+use crate::maximise::{Data, MaximiseOptions};
 use crate::model::Graph;
 
-/// A network with the pictures that are made in it.
+/// A network with the pictures that are made in it: the same objectives in every parameterisation.
 struct Set<'a> {
-    studio: Studio<'a>,
-    orders: Vec<Order>,
+    graph: &'a Graph,
+    columns: Vec<(Studio<'a>, Vec<Order>)>,
 }
 
 /// Renders what the store lacks, and judges it.
@@ -31,11 +33,13 @@ struct Set<'a> {
 pub fn run(context: &Context) -> Result<()> {
     let Some(options) = &context.study.maximise else { return Ok(()) };
     let random = untrained::network(context, options)?;
-    let sets = sets(context, options, random.as_ref())?;
-    let pictures: usize = sets.iter().map(|set| set.orders.len()).sum();
+    let columns = options.columns();
+    let sets = sets(context, options, &columns, random.as_ref())?;
+    let all = || sets.iter().flat_map(|set| &set.columns);
+    let pictures: usize = all().map(|(_, orders)| orders.len()).sum();
     let mut progress = Progress::start("maximise", pictures * options.steps);
-    for set in &sets {
-        set.studio.render(&set.orders, |steps, new| progress.advance(steps, new))?;
+    for (studio, orders) in all() {
+        studio.render(orders, |steps, new| progress.advance(steps, new))?;
     }
     progress.finish("picture steps");
     judge::run(context, options, &sets)
@@ -46,6 +50,8 @@ pub fn run(context: &Context) -> Result<()> {
 pub struct Shown {
     /// Every picture with its PNG, in order.
     pub pictures: Vec<(Rendered, Vec<u8>)>,
+    /// Those with a gradient, seen through where they do not matter to their objective.
+    pub transparent: Vec<(Rendered, Vec<u8>)>,
     /// How good they are, and the real ones beside them.
     pub judged: Judged,
 }
@@ -57,10 +63,12 @@ pub struct Shown {
 pub fn get(context: &Context) -> Result<Shown> {
     let Some(options) = &context.study.maximise else { return Ok(Shown::default()) };
     let random = untrained::network(context, options)?;
-    let sets = sets(context, options, random.as_ref())?;
+    let columns = options.columns();
+    let sets = sets(context, options, &columns, random.as_ref())?;
     let mut shown = Shown { judged: judge::get(context, options, &sets)?, ..Shown::default() };
-    for set in &sets {
-        shown.pictures.extend(set.studio.get(&set.orders)?);
+    for (studio, orders) in sets.iter().flat_map(|set| &set.columns) {
+        shown.pictures.extend(studio.get(orders)?);
+        shown.transparent.extend(studio.transparent(orders)?);
     }
     Ok(shown)
 }
@@ -74,17 +82,24 @@ pub fn real(context: &Context, exemplar: &Exemplar) -> Result<Vec<u8>> {
 }
 
 /// The study's network with its pictures, and the one with random weights.
-fn sets<'a>(context: &'a Context, options: &'a MaximiseOptions, random: Option<&'a Graph>) -> Result<Vec<Set<'a>>> {
+fn sets<'a>(
+    context: &'a Context,
+    options: &MaximiseOptions,
+    columns: &'a [MaximiseOptions],
+    random: Option<&'a Graph>,
+) -> Result<Vec<Set<'a>>> {
     let orders = jobs::of_study(context, options)?;
-    let mut all = Vec::new();
-    let data = data(context, options)?;
-    let set = |graph: &'a Graph, orders: Vec<Order>| {
-        let (device, store, data) = (&context.device, &context.store, data.clone());
-        Set { studio: Studio { graph, device, store, seed: context.seed, options, data, start: None }, orders }
+    let statistics: Vec<Data> = columns.iter().map(|column| data(context, column)).collect::<Result<_>>()?;
+    let whole = options;
+    let set = |graph: &'a Graph, orders: &[Order]| {
+        let column = |(options, data): (&'a MaximiseOptions, &Data)| {
+            let (device, store, data, seed) = (&context.device, &context.store, data.clone(), context.seed);
+            let orders = in_column(orders, options, whole);
+            (Studio { graph, device, store, seed, options, data, start: None }, orders)
+        };
+        Set { graph, columns: columns.iter().zip(&statistics).map(column).collect() }
     };
-    if let Some(graph) = random {
-        all.push(set(graph, jobs::untrained(&orders)));
-    }
-    all.insert(0, set(context.network()?, orders));
-    Ok(all)
+    let mut out = vec![set(context.network()?, &orders)];
+    out.extend(random.map(|graph| set(graph, &jobs::untrained(&orders))));
+    Ok(out)
 }

@@ -22,6 +22,16 @@ pub struct Photograph {
     input: Vec<f32>,
 }
 
+/// Whether a network takes photographs.
+pub(super) fn check_input(graph: &Graph) -> Result<()> {
+    let shape = graph.input_shape();
+    if shape[1..] == [graph.preprocess().size; 2] {
+        return Ok(());
+    }
+    let problem = format!("its input is {shape:?}, which no photograph becomes");
+    Err(Error::data(format!("model `{}`", graph.name()), problem, "choose a network for pictures"))
+}
+
 impl Photograph {
     /// Reads a picture, resized and cropped as the network wants it.
     ///
@@ -29,12 +39,8 @@ impl Photograph {
     /// When it is no picture, or the network takes none.
     pub fn read(path: &Path, graph: &Graph) -> Result<Self> {
         let image = decode(path).map_err(|reason| Error::file(path, reason, "give a PNG or JPEG picture"))?.to_rgb8();
-        let preprocess = graph.preprocess();
-        let shape = graph.input_shape();
-        if shape[1..] != [preprocess.size; 2] {
-            let problem = format!("its input is {shape:?}, which no photograph becomes");
-            return Err(Error::data(format!("model `{}`", graph.name()), problem, "choose a network for pictures"));
-        }
+        check_input(graph)?;
+        let (preprocess, shape) = (graph.preprocess(), graph.input_shape());
         let picture = preprocess.picture(&image)?;
         let mut input = vec![0f32; shape.iter().product()];
         preprocess.normalise(&picture, &mut input);

@@ -6,7 +6,10 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::maximise::{Data, Job, JudgeOptions, MaximiseOptions, Objective, Planes, Rendering, Start, maximise_on};
+use crate::maximise::parameter::ParameterKind;
+use crate::maximise::{
+    Data, Job, JudgeOptions, MaximiseOptions, Objective, Planes, Rendering, Start, batches, maximise_on,
+};
 use crate::model::Graph;
 use crate::probe::Variant;
 use crate::seed::Seed;
@@ -18,6 +21,8 @@ const KIND: &str = "rendering";
 const TABLE: &str = "renderings.json";
 /// Ending of the name of a picture's difference from its start.
 const CHANGE: &str = "-change.png";
+/// Ending of the name of a picture that is seen through where it does not matter.
+const ALPHA: &str = "-alpha.png";
 const PICTURES: &str = "pictures.safetensors";
 
 /// What a rendered objective is.
@@ -64,6 +69,9 @@ pub struct Rendered {
     pub role: Role,
     /// The picture's seed.
     pub seed: u64,
+    /// What the picture is made of, where a study has it made of several things.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<ParameterKind>,
     /// The direction's offset: score = objective + bias.
     pub bias: f64,
     /// The objective by step; empty before it is rendered.
@@ -81,8 +89,13 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    /// A unit's name, or a direction's: layer, concept, kind, form and role.
+    /// A unit's name, or a direction's: layer, concept, kind, form and role; and the parameterisation, where there are several.
     pub fn label(&self) -> String {
+        let objective = self.objective();
+        self.parameter.map_or(objective.clone(), |parameter| format!("{objective} {}", parameter.name()))
+    }
+
+    fn objective(&self) -> String {
         match self.variant {
             Some(variant) => {
                 format!("{} {} {} {} {}", self.layer, self.concept, self.probe, variant.name(), self.role.name())
@@ -162,13 +175,25 @@ impl Studio<'_> {
         self.files(orders, CHANGE)
     }
 
+    /// Every picture that had a gradient, seen through where it does not matter to the objective, as PNGs in order.
+    ///
+    /// # Errors
+    /// When one is damaged.
+    pub fn transparent(&self, orders: &[Order]) -> Result<Vec<(Rendered, Vec<u8>)>> {
+        self.files(orders, ALPHA)
+    }
+
     /// A file of every picture, whose name is the picture's number and this ending.
     fn files(&self, orders: &[Order], ending: &str) -> Result<Vec<(Rendered, Vec<u8>)>> {
         let mut all = Vec::with_capacity(orders.len());
         for batch in self.batches(orders) {
             let artifact: Artifact = self.store.get(KIND, &self.key(batch)?, "maximise")?;
+            let has = |name: &str| artifact.manifest().files.iter().any(|file| file.name == name);
             for (i, rendered) in artifact.read_json::<Vec<Rendered>>(TABLE)?.into_iter().enumerate() {
-                all.push((rendered, artifact.read(&format!("{i}{ending}"))?));
+                let name = format!("{i}{ending}");
+                if ending != ALPHA || has(&name) {
+                    all.push((rendered, artifact.read(&name)?));
+                }
             }
         }
         Ok(all)
@@ -194,8 +219,7 @@ impl Studio<'_> {
 
     /// Pictures that end at the same layers, a batch at a time.
     fn batches<'o>(&self, orders: &'o [Order]) -> Vec<&'o [Order]> {
-        let alike = orders.chunk_by(|(_, a), (_, b)| a.nodes() == b.nodes());
-        alike.flat_map(|orders| orders.chunks(self.options.batch)).collect()
+        batches(orders, self.options, |(_, objective)| objective, |(rendered, _)| rendered.label())
     }
 
     fn key(&self, batch: &[Order]) -> Result<Digest> {
@@ -215,7 +239,7 @@ impl Studio<'_> {
             ..self.options.clone()
         };
         let spectrum = self.data.spectrum.as_ref().map(|s| s.magnitudes().to_vec());
-        let key = DigestBuilder::new("rendering v2")
+        let key = DigestBuilder::new("rendering v3")
             .field("model", self.graph.digest().as_str())
             .json("preprocess", self.graph.preprocess())?
             .json("options", &options)?
@@ -246,6 +270,9 @@ impl Studio<'_> {
             for (i, rendering) in made.iter().enumerate() {
                 draft.write(&format!("{i}.png"), &rendering.picture.png()?)?;
                 draft.write(&format!("{i}-best.png"), &rendering.best.png()?)?;
+                if let Some(alpha) = &rendering.transparency {
+                    draft.write(&format!("{i}{ALPHA}"), &rendering.picture.transparent_png(alpha)?)?;
+                }
                 if let Some(start) = &self.start {
                     draft.write(&format!("{i}{CHANGE}"), &rendering.picture.change(start).stretched().png()?)?;
                 }

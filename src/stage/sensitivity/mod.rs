@@ -1,6 +1,7 @@
 //! The stage that asks the network itself: does a class rise with a concept, do other ways of looking see what the maps
 //! show, do the directions of two layers say the same? Each part has its table in the study and is left out without it.
 
+mod ascent;
 mod consistency;
 mod gradients;
 mod opinion;

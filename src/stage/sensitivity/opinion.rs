@@ -4,6 +4,7 @@
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use super::ascent;
 use super::{Found, TABLE, layer_before, network, table, table_key};
 use crate::activation::{Item, Network};
 use crate::dataset::Presence;
@@ -230,6 +231,10 @@ impl<'a> Asked<'a> {
         let others = opinion::maps(&score, &pictures.inputs, self.earlier, self.options)?;
         let mut maps = vec![(LINEAR, linear)];
         maps.extend(others.into_iter().map(|(method, maps): (Method, _)| (method.name(), maps)));
+        if self.options.methods.contains(&Method::Am) {
+            let photographs = pictures.samples.iter().map(|sample| self.levels(*sample)).collect::<Result<Vec<_>>>()?;
+            maps.push((Method::Am.name(), ascent::maps(&score, &photographs, self.options.ascent)?));
+        }
         let mut rows = Rows { context: self.context, cav, out: &mut found.metrics };
         let n = pictures.samples.len();
         for (name, of_method) in &maps {
@@ -246,6 +251,13 @@ impl<'a> Asked<'a> {
             self.faithfulness(pictures, &score, &maps, ends, &mut rows)?;
         }
         Ok(maps)
+    }
+
+    /// A picture as the network sees it, values in \[0, 1\].
+    fn levels(&self, sample: usize) -> Result<Vec<f32>> {
+        let graph = self.network.graph();
+        let picture = graph.preprocess().picture(&self.context.dataset.image(sample)?)?;
+        Ok(graph.preprocess().levels(&picture, graph.input_shape()[0]))
     }
 
     /// S1 and S3 of the maps of one method.

@@ -84,7 +84,9 @@ pub(super) fn picture(context: &Context, exemplar: &Exemplar) -> Result<Vec<u8>>
 fn key(context: &Context, options: &MaximiseOptions, sets: &[Set<'_>], judge: &Judge<'_>) -> Result<Digest> {
     let mut pictures = Vec::new();
     for set in sets {
-        pictures.extend(set.studio.keys(&set.orders)?);
+        for (studio, orders) in &set.columns {
+            pictures.extend(studio.keys(orders)?);
+        }
     }
     let network = judge.network()?;
     DigestBuilder::new("judgement v1")

@@ -1,5 +1,6 @@
 //! Rows of the metric table about pictures.
 
+use crate::maximise::parameter::ParameterKind;
 use crate::metric::bootstrap::weighted_mean;
 use crate::metric::table::higher_is_better;
 use crate::metric::{Bootstrap, Estimate};
@@ -43,7 +44,8 @@ impl Rows<'_> {
             Role::Cav | Role::Unit | Role::Random => "",
             Role::Negative | Role::Untrained => self.rendered.role.name(),
         };
-        let parameter: Vec<&str> = [role, judge].into_iter().filter(|part| !part.is_empty()).collect();
+        let made_of = self.rendered.parameter.map_or("", ParameterKind::name);
+        let parameter: Vec<&str> = [role, made_of, judge].into_iter().filter(|part| !part.is_empty()).collect();
         self.out.push(MetricRow {
             study: self.context.study.name.clone(),
             model: self.context.study.model.name.clone(),

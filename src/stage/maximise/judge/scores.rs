@@ -98,23 +98,25 @@ impl<'a> Judge<'a> {
 
     /// Adds what is found of all pictures made in one network.
     pub(super) fn measure(&self, set: &Set<'_>, out: &mut Judged) -> Result<()> {
-        if set.orders.is_empty() {
-            return Ok(());
+        let Some((_, first)) = set.columns.first().filter(|(_, orders)| !orders.is_empty()) else { return Ok(()) };
+        let each: Vec<Objective> = objectives(first).into_iter().map(|orders| orders[0].1.clone()).collect();
+        let bar = Bar::new(self, set.graph, each)?;
+        for (number, orders) in objectives(first).into_iter().enumerate() {
+            bar.exemplars(number, &orders[0].0, &mut out.exemplars);
         }
-        let alike: Vec<&[Order]> = set.orders.chunk_by(|(a, _), (b, _)| a.label() == b.label()).collect();
-        let objectives = alike.iter().map(|orders| orders[0].1.clone()).collect();
-        let bar = Bar::new(self, set.studio.graph, objectives)?;
-        let mut planes = set.studio.last(&set.orders);
-        let mut groups = Vec::with_capacity(alike.len());
-        for (number, orders) in alike.iter().enumerate() {
-            let own = planes.by_ref().take(orders.len()).map(|planes| Ok(of_planes(&planes?)));
-            let pictures: Vec<Picture> = own.collect::<Result<_>>()?;
-            let (rendered, objective) = &orders[0];
-            let group = Group { number, rendered, objective, looks: bar.bench.look(&pictures)? };
-            bar.of_objective(&group, &pictures, out)?;
-            groups.push(group);
+        for (studio, orders) in &set.columns {
+            let mut planes = studio.last(orders);
+            let mut groups = Vec::new();
+            for (number, orders) in objectives(orders).into_iter().enumerate() {
+                let own = planes.by_ref().take(orders.len()).map(|planes| Ok(of_planes(&planes?)));
+                let pictures: Vec<Picture> = own.collect::<Result<_>>()?;
+                let (rendered, objective) = &orders[0];
+                let group = Group { number, rendered, objective, looks: bar.bench.look(&pictures)? };
+                bar.of_objective(&group, &pictures, &mut out.metrics)?;
+                groups.push(group);
+            }
+            bar.of_layers(&groups, &mut out.metrics);
         }
-        bar.of_layers(&groups, &mut out.metrics);
         Ok(())
     }
 
@@ -149,20 +151,24 @@ impl<'a> Bar<'a> {
         (scores, places)
     }
 
-    fn of_objective(&self, group: &Group<'_>, pictures: &[Picture], out: &mut Judged) -> Result<()> {
-        let context = self.judge.context;
-        let (scores, places) = self.ranked(group.number);
+    /// The real pictures of an objective, which are the same for every parameterisation.
+    fn exemplars(&self, objective: usize, rendered: &Rendered, out: &mut Vec<Exemplar>) {
+        let (scores, places) = self.ranked(objective);
         for (rank, place) in places.iter().enumerate() {
-            let sample = &context.dataset.samples()[self.samples[*place]];
-            out.exemplars.push(Exemplar {
-                rendered: group.rendered.clone(),
+            let sample = &self.judge.context.dataset.samples()[self.samples[*place]];
+            out.push(Exemplar {
+                rendered: Rendered { parameter: None, ..rendered.clone() },
                 rank,
                 sample: sample.id.clone(),
                 name: sample.name.clone(),
                 score: scores[*place],
             });
         }
-        let mut rows = Rows { context, rendered: group.rendered, out: &mut out.metrics };
+    }
+
+    fn of_objective(&self, group: &Group<'_>, pictures: &[Picture], out: &mut Vec<MetricRow>) -> Result<()> {
+        let (scores, places) = self.ranked(group.number);
+        let mut rows = Rows { context: self.judge.context, rendered: group.rendered, out };
         let over = |of: &dyn Fn(f64) -> f64| -> Vec<f64> {
             group.looks.iter().map(|look| of(look.scores[group.number])).collect()
         };
@@ -292,6 +298,11 @@ impl<'a> Bar<'a> {
             }
         }
     }
+}
+
+/// The pictures of one objective after the other.
+fn objectives(orders: &[Order]) -> Vec<&[Order]> {
+    orders.chunk_by(|(a, _), (b, _)| a.label() == b.label()).collect()
 }
 
 /// The mean of what is no NaN.

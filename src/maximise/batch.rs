@@ -1,0 +1,40 @@
+//! Which pictures are climbed together.
+
+use std::ops::Range;
+
+use super::objective::Objective;
+use super::options::MaximiseOptions;
+
+/// Cuts a list into batches of at most `options.batch`, of objectives that read the same layers. With `options.diversity`,
+/// neighbours with one label are the seeds of an objective and stay together, also where they are more.
+pub fn batches<'a, T>(
+    all: &'a [T],
+    options: &MaximiseOptions,
+    of: impl Fn(&T) -> &Objective,
+    label: impl Fn(&T) -> String,
+) -> Vec<&'a [T]> {
+    let alike = all.chunk_by(|a, b| of(a).nodes() == of(b).nodes());
+    if options.diversity == 0.0 {
+        return alike.flat_map(|alike| alike.chunks(options.batch)).collect();
+    }
+    let mut out = Vec::new();
+    for mut rest in alike {
+        while let Some(first) = seeds(rest, &label).first() {
+            let ends = seeds(rest, &label).into_iter().map(|seeds| seeds.end);
+            let end = ends.take_while(|end| *end <= options.batch).last().unwrap_or(first.end);
+            out.push(&rest[..end]);
+            rest = &rest[end..];
+        }
+    }
+    out
+}
+
+/// The ranges of neighbours with one label. Two directions may be equal by chance, and are not each other's seeds.
+pub(super) fn seeds<T>(all: &[T], label: impl Fn(&T) -> String) -> Vec<Range<usize>> {
+    let mut end = 0;
+    let range = |seeds: &[T]| {
+        end += seeds.len();
+        end - seeds.len()..end
+    };
+    all.chunk_by(|a, b| label(a) == label(b)).map(range).collect()
+}
