@@ -6,4 +6,4 @@ pub mod survey;
 mod toml_file;
 
 pub use file::{ModelSpec, Resize, Study};
-pub use survey::{Family, Survey, SurveyAttack, SurveyData, SurveyNetwork};
+pub use survey::{Family, Survey, SurveyAscents, SurveyAttack, SurveyData, SurveyNetwork};

@@ -71,6 +71,32 @@ pub struct SurveyData {
     /// How many of them, evenly spread.
     #[serde(default = "pictures")]
     pub pictures: usize,
+    /// Instead of the survey's `units`, for networks of this data; as are the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub units: Option<usize>,
+    /// Instead of `learning_rates`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_rates: Option<Vec<f64>>,
+    /// Instead of `maximise.steps`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Instead of `maximise.seeds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<usize>,
+    /// Instead of `attack.pictures`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attacked: Option<usize>,
+}
+
+/// The ascents in networks of one data.
+#[derive(Debug, Clone)]
+pub struct SurveyAscents {
+    /// Units of every layer.
+    pub units: usize,
+    /// Step sizes.
+    pub learning_rates: Vec<f64>,
+    /// Everything else.
+    pub maximise: MaximiseOptions,
 }
 
 /// What a network is built of.
@@ -159,6 +185,11 @@ fn attack_steps() -> usize {
     20
 }
 
+/// Whether there are numbers, all above zero.
+fn positive(values: &[f64]) -> bool {
+    !values.is_empty() && values.iter().all(|v| *v > 0.0 && v.is_finite())
+}
+
 impl Survey {
     /// Reads a survey file and applies `key=value` overrides.
     ///
@@ -168,6 +199,18 @@ impl Survey {
         let survey: Self = toml_file::read(path, set, file::VERSION)?;
         survey.check()?;
         Ok(survey)
+    }
+
+    /// The ascents in networks of some data: the survey's, but for what the data has of its own.
+    pub fn ascents(&self, data: &str) -> SurveyAscents {
+        let own = self.data.get(data);
+        let maximise = MaximiseOptions {
+            steps: own.and_then(|d| d.steps).unwrap_or(self.maximise.steps),
+            seeds: own.and_then(|d| d.seeds).unwrap_or(self.maximise.seeds),
+            ..self.maximise.clone()
+        };
+        let learning_rates = own.and_then(|d| d.learning_rates.as_ref()).unwrap_or(&self.learning_rates).clone();
+        SurveyAscents { units: own.and_then(|d| d.units).unwrap_or(self.units), learning_rates, maximise }
     }
 
     /// Keys that name files or folders which are not there.
@@ -199,12 +242,9 @@ impl Survey {
             let problem = format!("`{}` cannot name a folder", self.name);
             return Err(Error::key("name", problem, "use letters, digits, - and _"));
         }
-        let positive = |rates: &[f64]| !rates.is_empty() && rates.iter().all(|r| *r > 0.0 && r.is_finite());
         let checks = [
-            ("units", self.units >= 2, "at least 2"),
             ("exemplars", self.exemplars >= 10, "at least 10; 50 is the default"),
             ("percentile", self.percentile > 0.5 && self.percentile <= 1.0, "between 0.5 and 1; 0.999 is the default"),
-            ("learning_rates", positive(&self.learning_rates), "positive numbers, as in [0.02, 0.05, 0.2]"),
             ("equal_accuracy", (0.0..=1.0).contains(&self.equal_accuracy), "between 0 and 1; 0.02 is the default"),
             ("bootstrap", (100..=100_000).contains(&self.bootstrap), "between 100 and 100000"),
             ("network", !self.network.is_empty(), "name at least one network: [network.NAME]"),
@@ -212,11 +252,12 @@ impl Survey {
         if let Some((key, _, hint)) = checks.into_iter().find(|(_, fine, _)| !fine) {
             return Err(Error::key(key, "out of range", hint));
         }
-        self.maximise.check()?;
         self.check_maximise()?;
+        self.data.keys().try_for_each(|data| self.check_ascents(data))?;
         if let Some(attack) = &self.attack {
             let fine = positive(&attack.epsilons) && attack.epsilons.iter().all(|e| *e <= 255.0);
-            if !fine || attack.steps == 0 || attack.pictures == 0 {
+            let none = attack.pictures == 0 || self.data.values().any(|d| d.attacked == Some(0));
+            if !fine || attack.steps == 0 || none {
                 let hint = "pictures and steps are at least 1, epsilons above 0 and at most 255";
                 return Err(Error::key("attack", "a value is out of range", hint));
             }
@@ -224,10 +265,26 @@ impl Survey {
         self.network.iter().try_for_each(|(name, network)| self.check_network(name, network))
     }
 
+    /// Checks the survey's own values of ascents, or a data's.
+    fn check_ascents(&self, data: &str) -> Result<()> {
+        let SurveyAscents { units, learning_rates, maximise } = self.ascents(data);
+        let place = |key: &str, own: bool| if own { format!("data.{data}.{key}") } else { key.to_owned() };
+        let own = &self.data[data];
+        if units < 2 {
+            return Err(Error::key(place("units", own.units.is_some()), "out of range", "at least 2"));
+        }
+        if !positive(&learning_rates) {
+            let key = place("learning_rates", own.learning_rates.is_some());
+            return Err(Error::key(key, "out of range", "positive numbers, as in [0.02, 0.05, 0.2]"));
+        }
+        maximise.check()
+    }
+
     /// Refuses keys of `[maximise]` that would be passed over.
     fn check_maximise(&self) -> Result<()> {
         let (given, usual) = (&self.maximise, MaximiseOptions::default());
         let foreign = [
+            ("parameters", !given.parameters.is_empty()),
             ("learning_rate", given.learning_rate != usual.learning_rate),
             ("units", !given.units.is_empty()),
             ("kinds", given.kinds != usual.kinds),
@@ -286,6 +343,8 @@ mod tests {
         let survey = read(&["network.n.model.weights=no/such/file", "units=3"]).unwrap();
         assert_eq!((survey.units, survey.exemplars, survey.data["d"].pictures), (3, 50, 2000));
         assert_eq!(survey.missing_files()[0].0, "network.n.model.weights");
+        let ascents = read(&["data.d.steps=7", "maximise.seeds=5"]).unwrap().ascents("d");
+        assert_eq!((ascents.units, ascents.maximise.steps, ascents.maximise.seeds), (4, 7, 5));
         assert_ne!(survey.digest().unwrap(), read(&[]).unwrap().digest().unwrap());
     }
 
@@ -295,6 +354,10 @@ mod tests {
             ("name=a b", "name"),
             ("units=1", "units"),
             ("learning_rates=[]", "learning_rates"),
+            ("data.d.learning_rates=[0]", "data.d.learning_rates"),
+            ("data.d.units=1", "data.d.units"),
+            ("data.d.steps=0", "maximise.steps"),
+            ("maximise.parameters=[\"pixel\"]", "maximise.parameters"),
             ("percentile=0.1", "percentile"),
             ("maximise.learning_rate=1", "maximise.learning_rate"),
             ("maximise.units=[\"a:1\"]", "maximise.units"),

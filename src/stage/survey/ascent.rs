@@ -10,7 +10,7 @@ use crate::maximise::{Data, MaximiseOptions, Planes};
 use crate::seed::Seed;
 use crate::stage::maximise::{Order, Rendered, Studio, of_units};
 use crate::store::Store;
-use crate::study::Survey;
+use crate::study::SurveyAscents;
 
 /// One ascent, and how soon it was above nearly all real pictures.
 pub(super) struct Ascent {
@@ -35,7 +35,8 @@ pub(super) struct Sweep {
 
 /// Where the ascents of a network are made.
 pub(super) struct Range<'a> {
-    pub(super) survey: &'a Survey,
+    pub(super) seed: Seed,
+    pub(super) ascents: SurveyAscents,
     pub(super) subject: &'a Subject<'a>,
     pub(super) device: &'a Device,
     pub(super) store: &'a Store,
@@ -44,10 +45,8 @@ pub(super) struct Range<'a> {
 impl Range<'_> {
     /// Ascents of this network over all step sizes.
     pub(super) fn steps(&self) -> usize {
-        self.survey.learning_rates.len()
-            * self.subject.units.len()
-            * self.survey.maximise.seeds
-            * self.survey.maximise.steps
+        let SurveyAscents { learning_rates, maximise, .. } = &self.ascents;
+        learning_rates.len() * self.subject.units.len() * maximise.seeds * maximise.steps
     }
 
     /// Makes what the store lacks, and says how every step size went.
@@ -56,7 +55,7 @@ impl Range<'_> {
     /// When the network fails.
     pub(super) fn sweeps(&self, real: &Real, mut done: impl FnMut(usize, bool)) -> Result<Vec<Sweep>> {
         let mut sweeps = Vec::new();
-        for rate in &self.survey.learning_rates {
+        for rate in &self.ascents.learning_rates {
             let options = self.options(*rate);
             let (studio, orders) = (self.studio(&options), of_units(&self.subject.graph, &options)?);
             studio.render(&orders, &mut done)?;
@@ -78,22 +77,22 @@ impl Range<'_> {
     /// Mean spectral centroids of a unit's last pictures, by unit.
     pub(super) fn centroids(&self, pictures: &[Planes]) -> Vec<f64> {
         let of = |p: &Planes| Spectral::of(&p.values, p.shape[1], p.shape[2]).centroid;
-        let seeds = self.survey.maximise.seeds;
+        let seeds = self.ascents.maximise.seeds;
         pictures.chunks(seeds).map(|own| own.iter().map(of).sum::<f64>() / own.len() as f64).collect()
     }
 
     fn options(&self, learning_rate: f64) -> MaximiseOptions {
         let units = self.subject.units.iter().map(|unit| unit.text.clone()).collect();
-        MaximiseOptions { learning_rate, units, ..self.survey.maximise.clone() }
+        MaximiseOptions { learning_rate, units, ..self.ascents.maximise.clone() }
     }
 
     fn studio<'s>(&'s self, options: &'s MaximiseOptions) -> Studio<'s> {
-        let (device, store, seed) = (self.device, self.store, Seed(self.survey.seed));
+        let (device, store, seed) = (self.device, self.store, self.seed);
         Studio { graph: &self.subject.graph, device, store, seed, options, data: Data::default(), start: None }
     }
 
     fn sweep(&self, learning_rate: f64, real: &Real, rendered: &[(Rendered, Vec<u8>)]) -> Sweep {
-        let (seeds, all) = (self.survey.maximise.seeds, self.survey.maximise.steps);
+        let (seeds, all) = (self.ascents.maximise.seeds, self.ascents.maximise.steps);
         let ascent = |(i, (r, _)): (usize, &(Rendered, Vec<u8>))| {
             let unit = i / seeds;
             let threshold = real.units[unit].threshold;

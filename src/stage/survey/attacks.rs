@@ -24,7 +24,8 @@ const TABLE: &str = "attacks.json";
 pub(super) fn attacks(field: &Field<'_>) -> Result<Vec<SurveyAttackRow>> {
     let Some(options) = &field.survey.attack else { return Ok(Vec::new()) };
     let attacked: Vec<&Subject<'_>> = field.subjects.iter().filter(|s| s.spec.attack_layer.is_some()).collect();
-    let passes = |_: &&Subject<'_>| (2 * options.epsilons.len() + 1) * options.pictures;
+    let count = |s: &Subject<'_>| field.survey.data[&s.spec.data].attacked.unwrap_or(options.pictures);
+    let passes = |s: &&Subject<'_>| (2 * options.epsilons.len() + 1) * count(s);
     let mut progress = Progress::start("attack", attacked.iter().map(passes).sum());
     let mut rows = Vec::new();
     for subject in &attacked {
@@ -34,6 +35,7 @@ pub(super) fn attacks(field: &Field<'_>) -> Result<Vec<SurveyAttackRow>> {
         };
         let others: Vec<Graph> = attacked.iter().filter(alike).map(|s| s.graph.clone()).collect();
         let pictures = &field.pictures[subject.spec.data.as_str()];
+        let options = &SurveyAttack { pictures: count(subject), ..options.clone() };
         let key = key(field, options, subject, pictures, &others)?;
         let new = !field.store.has(KIND, &key);
         let made = field.store.get_or_make(KIND, &key, serde_json::json!({ "network": subject.name }), |draft| {

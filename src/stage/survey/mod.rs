@@ -64,7 +64,7 @@ impl<'a> Field<'a> {
             pictures.insert(name.as_str(), Pictures::open(name, data, seed)?);
         }
         let open = |(name, spec): (&'a String, &'a crate::study::SurveyNetwork)| {
-            Subject::open((name, spec), &pictures[spec.data.as_str()], &device, survey.units, seed)
+            Subject::open((name, spec), &pictures[spec.data.as_str()], &device, survey.ascents(&spec.data).units, seed)
         };
         let mut subjects = survey.network.iter().map(open).collect::<Result<Vec<_>>>()?;
         let place = |s: &Subject<'_>| (s.spec.data.clone(), s.spec.family == Family::Vit, s.spec.untrained);
@@ -75,7 +75,8 @@ impl<'a> Field<'a> {
     }
 
     fn range<'s>(&'s self, subject: &'s Subject<'s>) -> Range<'s> {
-        Range { survey: self.survey, subject, device: &self.device, store: &self.store }
+        let (seed, ascents) = (Seed(self.survey.seed), self.survey.ascents(&subject.spec.data));
+        Range { seed, ascents, subject, device: &self.device, store: &self.store }
     }
 
     /// Looks at one network, and adds its rows and pictures.
@@ -87,7 +88,7 @@ impl<'a> Field<'a> {
         let rendered = range.pictures(sweeps[best].learning_rate)?;
         let centroids = range.centroids(&rendered);
         page.networks.push(network_row(subject, &real, &sweeps, best));
-        let unit = |(i, centroid)| self.unit_row(subject, &real, &sweeps[best], i, centroid);
+        let unit = |(i, centroid)| unit_row((subject, range.ascents.maximise.steps), &real, &sweeps[best], i, centroid);
         page.units.extend(centroids.into_iter().enumerate().map(unit));
         page.grids.push(page::grid(self, subject, &real, &rendered)?);
         if !page.centroids.iter().any(|(data, _)| *data == subject.spec.data) {
@@ -95,31 +96,38 @@ impl<'a> Field<'a> {
         }
         Ok(())
     }
+}
 
-    fn unit_row(&self, subject: &Subject<'_>, real: &Real, sweep: &Sweep, unit: usize, centroid: f64) -> SurveyUnitRow {
-        let (own, found) = (&subject.units[unit], &real.units[unit]);
-        let ascents: Vec<_> = sweep.ascents.iter().filter(|a| a.unit == unit).collect();
-        let mean = |of: &dyn Fn(&&ascent::Ascent) -> f64| ascents.iter().map(of).sum::<f64>() / ascents.len() as f64;
-        SurveyUnitRow {
-            network: subject.name.to_owned(),
-            data: subject.spec.data.clone(),
-            family: family(subject).to_owned(),
-            untrained: subject.spec.untrained,
-            layer: own.layer.clone(),
-            depth: own.depth,
-            unit: own.text.clone(),
-            dead: found.is_dead(),
-            mean: found.mean,
-            deviation: found.deviation,
-            threshold: found.threshold,
-            purity: found.purity,
-            chance: real.chance,
-            steps: mean(&|a| a.steps.unwrap_or(self.survey.maximise.steps) as f64),
-            failed: mean(&|a| f64::from(u8::from(a.steps.is_none()))),
-            z: (mean(&|a| a.score) - found.mean) / found.deviation,
-            centroid,
-            remark: ascents.iter().find_map(|a| a.diagnosis.clone()).unwrap_or_default(),
-        }
+/// A unit's row; a failed ascent counts with all its steps.
+fn unit_row(
+    (subject, steps): (&Subject<'_>, usize),
+    real: &Real,
+    sweep: &Sweep,
+    unit: usize,
+    centroid: f64,
+) -> SurveyUnitRow {
+    let (own, found) = (&subject.units[unit], &real.units[unit]);
+    let ascents: Vec<_> = sweep.ascents.iter().filter(|a| a.unit == unit).collect();
+    let mean = |of: &dyn Fn(&&ascent::Ascent) -> f64| ascents.iter().map(of).sum::<f64>() / ascents.len() as f64;
+    SurveyUnitRow {
+        network: subject.name.to_owned(),
+        data: subject.spec.data.clone(),
+        family: family(subject).to_owned(),
+        untrained: subject.spec.untrained,
+        layer: own.layer.clone(),
+        depth: own.depth,
+        unit: own.text.clone(),
+        dead: found.is_dead(),
+        mean: found.mean,
+        deviation: found.deviation,
+        threshold: found.threshold,
+        purity: found.purity,
+        chance: real.chance,
+        steps: mean(&|a| a.steps.unwrap_or(steps) as f64),
+        failed: mean(&|a| f64::from(u8::from(a.steps.is_none()))),
+        z: (mean(&|a| a.score) - found.mean) / found.deviation,
+        centroid,
+        remark: ascents.iter().find_map(|a| a.diagnosis.clone()).unwrap_or_default(),
     }
 }
 

@@ -6,6 +6,7 @@ use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
 use super::Field;
+use super::data::Pictures;
 use super::real::Real;
 use super::subject::Subject;
 use crate::error::{Error, Result};
@@ -13,6 +14,7 @@ use crate::maximise::{Planes, png};
 use crate::report::survey::{SurveyGrid, SurveyPage, SurveyPicture, survey_tables};
 use crate::report::{survey_figures, survey_html};
 use crate::store::file::write_atomic;
+use crate::study::SurveyAscents;
 
 /// Units of a layer whose pictures are shown.
 const SHOWN: usize = 3;
@@ -23,16 +25,23 @@ const SIDE: u32 = 96;
 pub(super) fn opening(field: &Field<'_>) -> Result<SurveyPage> {
     let survey = field.survey;
     let toml = toml::to_string(survey).map_err(|e| Error::Failure(format!("the survey has no TOML form: {e}")))?;
-    let m = &survey.maximise;
     let facts = [
         ("cavern", env!("CARGO_PKG_VERSION").to_owned()),
         ("seed", survey.seed.to_string()),
-        ("units of a layer", survey.units.to_string()),
-        ("ascents of a unit", format!("{} seeds, {} steps, at each of {:?}", m.seeds, m.steps, survey.learning_rates)),
         ("threshold", format!("{} of the real pictures stay below", survey.percentile)),
         ("device", if field.device.is_cpu() { "cpu".to_owned() } else { "cuda".to_owned() }),
     ];
-    let data = field.pictures.iter().map(|(name, p)| (format!("data `{name}`"), format!("{} pictures", p.len())));
+    let of_data = |(name, p): (&&str, &Pictures)| {
+        let SurveyAscents { units, learning_rates, maximise } = survey.ascents(name);
+        let value = format!(
+            "{} pictures; {units} units a layer, {} seeds, {} steps, step sizes {learning_rates:?}",
+            p.len(),
+            maximise.seeds,
+            maximise.steps
+        );
+        (format!("data `{name}`"), value)
+    };
+    let data = field.pictures.iter().map(of_data);
     let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(data).collect();
     Ok(SurveyPage {
         title: survey.name.clone(),
@@ -45,7 +54,7 @@ pub(super) fn opening(field: &Field<'_>) -> Result<SurveyPage> {
 
 /// The first units of every layer, with what they ask for beside the real picture they score highest.
 pub(super) fn grid(field: &Field<'_>, subject: &Subject<'_>, real: &Real, rendered: &[Planes]) -> Result<SurveyGrid> {
-    let (pictures, seeds) = (&field.pictures[subject.spec.data.as_str()], field.survey.maximise.seeds);
+    let (pictures, seeds) = (&field.pictures[subject.spec.data.as_str()], rendered.len() / subject.units.len().max(1));
     let mut layers: Vec<(String, Vec<SurveyPicture>)> = Vec::new();
     for (i, unit) in subject.units.iter().enumerate() {
         if layers.last().is_none_or(|(layer, _)| *layer != unit.layer) {
