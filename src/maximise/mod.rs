@@ -26,6 +26,7 @@ mod diversity;
 mod function;
 #[cfg(test)]
 mod golden;
+mod painted;
 mod sparse;
 
 pub use ascent::{maximise, maximise_on};
