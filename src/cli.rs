@@ -70,7 +70,7 @@ pub enum Command {
     #[command(after_help = "Example: cavern train probes/train_elements.toml --out runs\n\
         The last line on stdout is the weights file.")]
     Train(StudyArgs),
-    /// Check a study file without running it
+    /// Check a study or survey file without running it
     #[command(after_help = "Example: cavern validate probes/camvid.toml --set dataset.root=CamVid")]
     Validate(ValidateArgs),
     /// Check what a study's data can answer: shortcuts, too few samples, leaks between splits
@@ -228,7 +228,7 @@ pub struct CompareArgs {
 /// What `validate` takes.
 #[derive(Debug, Clone, Args)]
 pub struct ValidateArgs {
-    /// The study file (TOML)
+    /// The study or survey file (TOML)
     pub study: PathBuf,
     /// Change a key of the study: --set model.weights=PATH
     #[arg(long = "set", value_name = "KEY=VALUE")]

@@ -32,7 +32,7 @@ fn help_names_every_command() {
     let text = String::from_utf8(output.stdout).unwrap();
     for command in [
         "run", "extract", "fit", "localise", "maximise", "score", "report", "train", "validate", "dataset", "ls",
-        "compare", "predict", "profile", "inspect",
+        "compare", "predict", "profile", "inspect", "survey", "attack",
     ] {
         assert!(text.contains(&format!("  {command}")), "{command}: {text}");
         assert_eq!(cavern(&[command, "--help"]).output().unwrap().status.code(), Some(0));

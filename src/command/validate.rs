@@ -1,26 +1,32 @@
-//! `cavern validate`: checks a study file without running it.
+//! `cavern validate`: checks a study or survey file without running it.
 
 use std::io::Write;
 
-use anyhow::Context as _;
-
 use crate::cli::ValidateArgs;
-use crate::study::Study;
+use crate::study::{Study, Survey};
 
-/// Reads and checks a study, and says what it would do.
+/// Reads and checks a study or a survey, and says what it would do.
 ///
 /// # Errors
-/// When the study is not right: the message has the key, what is wrong and what is near.
+/// When the file is not right: the message has the key, what is wrong and what is near.
 pub fn run(args: &ValidateArgs, out: &mut dyn Write) -> anyhow::Result<()> {
-    let study = Study::read(&args.study, &args.set)?;
-    let missing = study.missing_files();
-    let layers = study.model.layers.join(", ");
-    writeln!(out, "{}: study `{}`, seed {}", args.study.display(), study.name, study.seed)
-        .and_then(|()| writeln!(out, "  model {} at {layers}", study.model.name))
-        .and_then(|()| writeln!(out, "  probes {}", study.probe.kinds.join(", ")))
-        .context("cannot write to stdout")?;
+    let file = args.study.display();
+    let missing = if Survey::is_one(&args.study) {
+        let survey = Survey::read(&args.study, &args.set)?;
+        writeln!(out, "{file}: survey `{}`, seed {}", survey.name, survey.seed)?;
+        let networks: Vec<&str> = survey.network.keys().map(String::as_str).collect();
+        writeln!(out, "  networks {}", networks.join(", "))?;
+        survey.missing_files()
+    } else {
+        let study = Study::read(&args.study, &args.set)?;
+        writeln!(out, "{file}: study `{}`, seed {}", study.name, study.seed)?;
+        writeln!(out, "  model {} at {}", study.model.name, study.model.layers.join(", "))?;
+        writeln!(out, "  probes {}", study.probe.kinds.join(", "))?;
+        let missing = study.missing_files().into_iter();
+        missing.map(|(key, path)| (key.to_owned(), path.to_path_buf())).collect()
+    };
     for (key, path) in &missing {
-        writeln!(out, "  not there yet: {key} = {}", path.display()).context("cannot write to stdout")?;
+        writeln!(out, "  not there yet: {key} = {}", path.display())?;
     }
-    writeln!(out, "ok").context("cannot write to stdout")
+    Ok(writeln!(out, "ok")?)
 }

@@ -201,6 +201,12 @@ impl Survey {
         Ok(survey)
     }
 
+    /// Whether a file is a survey, and not a study: it has a table of networks.
+    pub fn is_one(path: &Path) -> bool {
+        let table = std::fs::read_to_string(path).ok().and_then(|text| text.parse::<toml::Table>().ok());
+        table.is_some_and(|table| table.contains_key("network"))
+    }
+
     /// The ascents in networks of some data: the survey's, but for what the data has of its own.
     pub fn ascents(&self, data: &str) -> SurveyAscents {
         let own = self.data.get(data);
