@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::maximise::Planes;
 use crate::model::recipe::Recipe;
 use crate::model::{self, Graph};
-use crate::report::table::{Values, columns_csv};
+use crate::report::table::{NamedValues, columns_csv, flag, number, text};
 use crate::seed::Seed;
 use crate::stage::Progress;
 use crate::stage::attack::{Attack, Method, Outcome, Row, Summary};
@@ -123,20 +123,7 @@ fn picture_path(folder: &Path, name: &str) -> PathBuf {
     folder.join("pictures").join(format!("{name}.png"))
 }
 
-/// A column of `of` every row.
-fn number<R>(name: &str, rows: &[R], of: impl Fn(&R) -> f64) -> (String, Values) {
-    (name.to_owned(), Values::Number(rows.iter().map(of).collect()))
-}
-
-fn text<R>(name: &str, rows: &[R], of: impl Fn(&R) -> String) -> (String, Values) {
-    (name.to_owned(), Values::Text(rows.iter().map(of).collect()))
-}
-
-fn flag<R>(name: &str, rows: &[R], of: impl Fn(&R) -> bool) -> (String, Values) {
-    (name.to_owned(), Values::Flag(rows.iter().map(of).collect()))
-}
-
-fn attacks(rows: &[Row], names: &[String], classes: &[String], others: &[String]) -> Vec<(String, Values)> {
+fn attacks(rows: &[Row], names: &[String], classes: &[String], others: &[String]) -> Vec<NamedValues> {
     let class = |k: usize| classes.get(k).cloned().unwrap_or_else(|| k.to_string());
     let mut columns = vec![
         text("picture", rows, |r| names[r.picture].clone()),
@@ -160,7 +147,7 @@ fn attacks(rows: &[Row], names: &[String], classes: &[String], others: &[String]
     columns
 }
 
-fn shares(rows: &[Summary], others: &[String]) -> Vec<(String, Values)> {
+fn shares(rows: &[Summary], others: &[String]) -> Vec<NamedValues> {
     let mut columns = vec![
         text("method", rows, |r| r.method.name().to_owned()),
         flag("without_aim", rows, |r| r.control),

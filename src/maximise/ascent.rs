@@ -1,6 +1,6 @@
 //! The ascent itself: many pictures at once, each towards its own objective.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
 use super::batch::{batches, seeds};
@@ -8,7 +8,6 @@ use super::diversity::{Likeness, applies};
 use super::job::{Job, Start};
 use super::optimiser::Optimiser;
 use super::options::MaximiseOptions;
-use super::painted::{Gradients, Painted};
 use super::painter::{Data, Painter};
 use super::rendering::{Look, Planes, Rendering, Track};
 use super::transform::Drawn;
@@ -173,10 +172,14 @@ impl<'a> Ascent<'a> {
         Ok(Self { cut, painter, jobs, options, seed, numbers, origin, optimiser, tracks })
     }
 
-    /// One step on all pictures.
+    /// One step on all pictures. All tensors of the step are dropped at its end, and their graph with them.
     fn step(&mut self, step: usize) -> Result<()> {
-        let painted = self.paint(step)?;
-        let input = Tensor::cat(&painted.iter().map(Painted::input).collect::<Vec<_>>(), 0)?;
+        let numbers = Var::from_tensor(&self.painter.tensor(&self.numbers, self.jobs.len())?)?;
+        let plain = self.painter.plain(&numbers)?;
+        let (drawn, names) = self.draw(step);
+        let picture = self.painter.unshaken(&plain)?;
+        let unshaken = Var::from_tensor(&picture.detach())?;
+        let input = self.painter.shaken(&unshaken, &drawn, &names, self.seed)?;
         let graph = if step < self.options.redirect { &self.cut.redirecting } else { self.cut.graph };
         let likeness = self.likeness(&input)?;
         let mut tracks = std::mem::take(&mut self.tracks);
@@ -188,44 +191,23 @@ impl<'a> Ascent<'a> {
             Ok(slopes)
         });
         self.tracks = tracks;
-        let gradients = self.to_numbers(painted, &slope?)?;
-        self.notice(&gradients.picture);
-        self.inspect(&gradients.numbers)?;
-        self.optimiser.ascend(&mut self.numbers, &gradients.numbers);
-        Ok(())
-    }
-
-    /// Pictures of a part of the batch.
-    fn part(&self) -> usize {
-        if self.painter.is_on_cpu() { 1 } else { self.jobs.len() }
-    }
-
-    /// Paints every part of the batch.
-    fn paint(&self, step: usize) -> Result<Vec<Painted>> {
-        let (drawn, names) = self.draw(step);
-        let (part, each, crops) = (self.part(), self.painter.numbers(), self.options.crops);
-        let numbers = self.numbers.par_chunks(part * each);
-        let shaking = drawn.par_chunks(part * crops).zip(names.par_chunks(part * crops));
-        let paint = |(numbers, shaking): (&[f32], _)| {
-            Painted::new(self.painter, numbers, numbers.len() / each, shaking, self.seed)
-        };
-        numbers.zip(shaking).map(paint).collect()
-    }
-
-    /// From the gradient at the copies that the network saw to those of all pictures and numbers.
-    fn to_numbers(&self, painted: Vec<Painted>, slope: &Tensor) -> Result<Gradients> {
-        let (part, copies) = (self.part(), self.part() * self.options.crops);
-        let back = |(i, painted): (usize, Painted)| {
-            let (slope, origin) = (slope.narrow(0, i * copies, copies)?, self.origin.narrow(0, i * part, part)?);
-            painted.gradients(self.painter, &slope, &self.options.penalties, &origin)
-        };
-        let parts = painted.into_par_iter().enumerate().map(back).collect::<Result<Vec<Gradients>>>()?;
-        let mut all = Gradients { picture: Vec::new(), numbers: Vec::new() };
-        for part in parts {
-            all.picture.extend(part.picture);
-            all.numbers.extend(part.numbers);
+        // The gradient of `<slope, input>`, slope held fixed, is that of the objectives: first to the pictures, then on to what
+        // they are made of.
+        let to_picture = (input * slope?)?.sum_all()?.backward()?.remove(&unshaken);
+        let to_picture = to_picture.map_or_else(|| unshaken.zeros_like(), Ok)?;
+        self.notice(&to_picture)?;
+        let mut goal = (picture * to_picture)?.sum_all()?;
+        if self.options.penalties.any() {
+            goal = (goal - self.options.penalties.of(&self.painter.picture(&plain)?, &self.origin)?)?;
         }
-        Ok(all)
+        let gradients = goal.backward()?;
+        let gradient = match gradients.get(&numbers) {
+            Some(gradient) => gradient.flatten_all()?.to_vec1::<f32>()?,
+            None => vec![0.0; self.numbers.len()],
+        };
+        self.inspect(&gradient)?;
+        self.optimiser.ascend(&mut self.numbers, &gradient);
+        Ok(())
     }
 
     /// What happens to every copy of every picture in one step, and the names of the streams that say so.
@@ -292,11 +274,13 @@ impl<'a> Ascent<'a> {
     }
 
     /// Notes where pictures matter, from the gradient at the network's inputs.
-    fn notice(&mut self, gradient: &[f32]) {
-        let each = gradient.chunks_exact(gradient.len() / self.jobs.len());
+    fn notice(&mut self, gradient: &Tensor) -> Result<()> {
+        let values = gradient.flatten_all()?.to_vec1::<f32>()?;
+        let each = values.chunks_exact(values.len() / self.jobs.len());
         for (track, gradient) in self.tracks.iter_mut().zip(each) {
             track.notice(gradient, self.painter.level());
         }
+        Ok(())
     }
 
     /// Checks the gradients, and notes which are zero.

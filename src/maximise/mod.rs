@@ -26,7 +26,6 @@ mod diversity;
 mod function;
 #[cfg(test)]
 mod golden;
-mod painted;
 mod sparse;
 
 pub use ascent::{maximise, maximise_on};

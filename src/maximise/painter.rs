@@ -86,10 +86,6 @@ impl Painter {
         Ok(Self { parameter, device, frame, picture, input, border, level, crops })
     }
 
-    pub(super) fn is_on_cpu(&self) -> bool {
-        self.device.is_cpu()
-    }
-
     pub(super) fn frame(&self) -> Frame {
         self.frame
     }

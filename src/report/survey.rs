@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Values, columns_csv};
+use super::table::{NamedValues, columns_csv, flag, number, text};
 use crate::error::Result;
 use crate::metric::claim::{Effect, Verdict};
 
@@ -234,6 +234,17 @@ pub struct SurveyPage {
     pub grids: Vec<SurveyGrid>,
 }
 
+/// What the tests of a claim measure, each once, in order.
+pub(super) fn measures<'c>(claims: impl Iterator<Item = &'c Claim>) -> Vec<&'c str> {
+    let mut measures: Vec<&str> = Vec::new();
+    for claim in claims {
+        if !measures.contains(&claim.measure.as_str()) {
+            measures.push(&claim.measure);
+        }
+    }
+    measures
+}
+
 /// The tables of a page, as file name and CSV.
 ///
 /// # Errors
@@ -247,26 +258,12 @@ pub fn survey_tables(page: &SurveyPage) -> Result<Vec<(&'static str, Vec<u8>)>> 
     ])
 }
 
-type Column = (String, Values);
-
-fn number<R>(name: &str, rows: &[R], of: impl Fn(&R) -> f64) -> Column {
-    (name.to_owned(), Values::Number(rows.iter().map(of).collect()))
-}
-
-fn text<R>(name: &str, rows: &[R], of: impl Fn(&R) -> &str) -> Column {
-    (name.to_owned(), Values::Text(rows.iter().map(|r| of(r).to_owned()).collect()))
-}
-
-fn flag<R>(name: &str, rows: &[R], of: impl Fn(&R) -> bool) -> Column {
-    (name.to_owned(), Values::Flag(rows.iter().map(of).collect()))
-}
-
-fn claims(rows: &[Claim]) -> Vec<Column> {
+fn claims(rows: &[Claim]) -> Vec<NamedValues> {
     vec![
         text("claim", rows, |r| r.kind.name()),
-        text("data", rows, |r| &r.data),
-        text("about", rows, |r| &r.about),
-        text("measure", rows, |r| &r.measure),
+        text("data", rows, |r| r.data.as_str()),
+        text("about", rows, |r| r.about.as_str()),
+        text("measure", rows, |r| r.measure.as_str()),
         flag("control", rows, |r| r.control),
         number("effect", rows, |r| r.effect.value),
         number("low", rows, |r| r.effect.low),
@@ -278,13 +275,13 @@ fn claims(rows: &[Claim]) -> Vec<Column> {
 }
 
 /// One line a network and step size.
-fn networks(rows: &[SurveyNetworkRow]) -> Vec<Column> {
+fn networks(rows: &[SurveyNetworkRow]) -> Vec<NamedValues> {
     let all: Vec<(&SurveyNetworkRow, usize)> =
         rows.iter().flat_map(|r| (0..r.sweeps.len()).map(move |i| (r, i))).collect();
     vec![
-        text("network", &all, |(r, _)| &r.network),
-        text("data", &all, |(r, _)| &r.data),
-        text("family", &all, |(r, _)| &r.family),
+        text("network", &all, |(r, _)| r.network.as_str()),
+        text("data", &all, |(r, _)| r.data.as_str()),
+        text("family", &all, |(r, _)| r.family.as_str()),
         flag("untrained", &all, |(r, _)| r.untrained),
         number("parameters", &all, |(r, _)| r.parameters as f64),
         number("accuracy", &all, |(r, _)| r.accuracy),
@@ -297,15 +294,15 @@ fn networks(rows: &[SurveyNetworkRow]) -> Vec<Column> {
     ]
 }
 
-fn units(rows: &[SurveyUnitRow]) -> Vec<Column> {
+fn units(rows: &[SurveyUnitRow]) -> Vec<NamedValues> {
     vec![
-        text("network", rows, |r| &r.network),
-        text("data", rows, |r| &r.data),
-        text("family", rows, |r| &r.family),
+        text("network", rows, |r| r.network.as_str()),
+        text("data", rows, |r| r.data.as_str()),
+        text("family", rows, |r| r.family.as_str()),
         flag("untrained", rows, |r| r.untrained),
-        text("layer", rows, |r| &r.layer),
+        text("layer", rows, |r| r.layer.as_str()),
         number("depth", rows, |r| r.depth),
-        text("unit", rows, |r| &r.unit),
+        text("unit", rows, |r| r.unit.as_str()),
         flag("dead", rows, |r| r.dead),
         number("mean", rows, |r| r.mean),
         number("deviation", rows, |r| r.deviation),
@@ -316,15 +313,15 @@ fn units(rows: &[SurveyUnitRow]) -> Vec<Column> {
         number("failed", rows, |r| r.failed),
         number("z", rows, |r| r.z),
         number("centroid", rows, |r| r.centroid),
-        text("remark", rows, |r| &r.remark),
+        text("remark", rows, |r| r.remark.as_str()),
     ]
 }
 
-fn attacks(rows: &[SurveyAttackRow]) -> Vec<Column> {
+fn attacks(rows: &[SurveyAttackRow]) -> Vec<NamedValues> {
     vec![
-        text("network", rows, |r| &r.network),
-        text("data", rows, |r| &r.data),
-        text("method", rows, |r| &r.method),
+        text("network", rows, |r| r.network.as_str()),
+        text("data", rows, |r| r.data.as_str()),
+        text("method", rows, |r| r.method.as_str()),
         flag("without_aim", rows, |r| r.control),
         number("strength", rows, |r| r.strength),
         number("n", rows, |r| r.n as f64),

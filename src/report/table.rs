@@ -71,17 +71,35 @@ pub enum Values {
     Flag(Vec<bool>),
 }
 
+/// A column with its name.
+pub type NamedValues = (String, Values);
+
+/// A column of a number of every row.
+pub fn number<R>(name: &str, rows: &[R], of: impl Fn(&R) -> f64) -> NamedValues {
+    (name.to_owned(), Values::Number(rows.iter().map(of).collect()))
+}
+
+/// A column of a name of every row.
+pub fn text<'r, R, T: Into<String>>(name: &str, rows: &'r [R], of: impl Fn(&'r R) -> T) -> NamedValues {
+    (name.to_owned(), Values::Text(rows.iter().map(|row| of(row).into()).collect()))
+}
+
+/// A column of a yes or no of every row.
+pub fn flag<R>(name: &str, rows: &[R], of: impl Fn(&R) -> bool) -> NamedValues {
+    (name.to_owned(), Values::Flag(rows.iter().map(of).collect()))
+}
+
 /// Columns of one length as csv, with a header line.
 ///
 /// # Errors
 /// When two columns have the same name or other lengths.
-pub fn columns_csv(columns: &[(String, Values)]) -> Result<Vec<u8>> {
+pub fn columns_csv(columns: &[NamedValues]) -> Result<Vec<u8>> {
     let rows = columns.first().map_or(0, |(_, values)| match values {
         Values::Text(v) => v.len(),
         Values::Number(v) => v.len(),
         Values::Flag(v) => v.len(),
     });
-    let column = |(name, values): &(String, Values)| match values {
+    let column = |(name, values): &NamedValues| match values {
         Values::Text(v) => text_column(name, v.iter().map(String::as_str)),
         Values::Number(v) => number_column(name, v.iter().copied()),
         Values::Flag(v) => flag_column(name, v.iter().copied()),

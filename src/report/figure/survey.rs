@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::super::plot::{Area, INK, MUTED, block, bold, failed, fitted, line, line_colour, pale, svg, text, write};
 use super::super::select::sorted;
-use super::super::survey::{Claim, ClaimKind, SurveyPage, SurveyUnitRow};
+use super::super::survey::{Claim, ClaimKind, SurveyNetworkRow, SurveyPage, SurveyUnitRow, measures};
 use super::axes::{Frame, range};
 use crate::error::Result;
 use crate::metric::claim::Verdict;
@@ -24,12 +24,7 @@ const PANEL: i32 = 280;
 pub fn survey_figures(page: &SurveyPage) -> Result<Vec<(String, String)>> {
     let mut all = Vec::new();
     for kind in ClaimKind::ALL {
-        let mut measures: Vec<&str> = Vec::new();
-        page.claims.iter().filter(|c| c.kind == kind).for_each(|c| {
-            if !measures.contains(&c.measure.as_str()) {
-                measures.push(&c.measure);
-            }
-        });
+        let measures = measures(page.claims.iter().filter(|c| c.kind == kind));
         for (i, measure) in measures.iter().enumerate() {
             let own: Vec<&Claim> = page.claims.iter().filter(|c| c.kind == kind && c.measure == *measure).collect();
             all.push((format!("claim-{}-{}.svg", kind.name(), i + 1), tests(measure, &own)?));
@@ -172,7 +167,7 @@ fn by_size(page: &SurveyPage, data: &str) -> Result<String> {
     let legend = 24 + 16 * (names.len() as i32 + 2) / 3;
     svg(WIDTH, PANEL + legend, |root| {
         for (i, title) in ["Mean steps to the threshold", "Share of ascents that fail"].into_iter().enumerate() {
-            let value = |n: &&&super::super::survey::SurveyNetworkRow| {
+            let value = |n: &&&SurveyNetworkRow| {
                 n.sweeps.get(n.best).map_or(f64::NAN, |s| if i == 0 { s.mean_steps } else { s.failed })
             };
             let left = 58 + i as i32 * WIDTH / 2;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::plot::short_number;
-use super::super::survey::{Claim, ClaimKind, SurveyAttackRow, SurveyNetworkRow, SurveyPage};
+use super::super::survey::{Claim, ClaimKind, SurveyAttackRow, SurveyNetworkRow, SurveyPage, measures};
 use super::pictures::{self, Grid};
 use super::{Drawing, STYLE, drawings, rendered};
 use crate::error::Result;
@@ -106,12 +106,7 @@ pub fn survey_html(page: &SurveyPage, figures: &[(String, String)]) -> Result<St
 
 fn section<'a>(page: &'a SurveyPage, kind: ClaimKind, figures: &'a [(String, String)]) -> ClaimSection<'a> {
     let own: Vec<&Claim> = page.claims.iter().filter(|c| c.kind == kind).collect();
-    let mut measures: Vec<&str> = Vec::new();
-    own.iter().for_each(|c| {
-        if !measures.contains(&c.measure.as_str()) {
-            measures.push(&c.measure);
-        }
-    });
+    let measures = measures(own.iter().copied());
     ClaimSection {
         sentence: kind.sentence(),
         outcomes: measures.iter().map(|measure| outcome(&own, measure)).collect(),
