@@ -3,6 +3,7 @@
 
     python3 benches/versus_lucent.py                     ResNet-50 at 224 pixels: a channel of layer2, layer3, layer4
     python3 benches/versus_lucent.py --batch             16 pictures at once against one by one, in cavern
+    python3 benches/versus_lucent.py --device cuda       the same on a GPU
     python3 benches/versus_lucent.py --markdown          the table of docs/performance.md
 
 Both make the same number of steps on one picture with Lucid's transforms, Adam and a Fourier parameterisation. Lucent's
@@ -13,6 +14,7 @@ ratio is taken within each round.
 """
 
 import argparse
+import fnmatch
 import statistics
 import sys
 import tempfile
@@ -31,13 +33,21 @@ except ImportError as error:
 SIZE = 224
 # A layer by its names there and here: the last block of a stage of ResNet-50.
 LAYERS = ["layer2=layer2.3", "layer3=layer3.5", "layer4=layer4.2"]
+# What is rendered for --batch, from small networks to large: a network and units of it.
+BATCHES = {
+    "elements_cnn": ["conv4:3", "conv6:3"],
+    "efficientnet_lite0": ["blocks.4:12", "blocks.9:12"],
+    "vit_small_patch14": ["blocks.6.mlp.fc1:12"],
+    "resnet50": ["layer2.3:12", "layer3.5:12", "layer4.2:12"],
+}
 
 
 def serve(threads):
-    """Answers `load MODEL WEIGHTS FROZEN`, `maximise LAYER CHANNEL STEPS` and `peak`."""
+    """Answers `load MODEL WEIGHTS FROZEN DEVICE`, `maximise LAYER CHANNEL STEPS` and `peak`."""
     from safetensors.torch import load_file
 
     torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False
     model = None
     for line in sys.stdin:
         command, *words = line.split()
@@ -45,7 +55,7 @@ def serve(threads):
             if command == "load":
                 model = getattr(torchvision.models, words[0])(weights=None)
                 model.load_state_dict(load_file(words[1]), strict=False)
-                model.eval().requires_grad_(words[2] != "True")
+                model.eval().requires_grad_(words[2] != "True").to(words[3])
                 Path("/proc/self/clear_refs").write_text("5")
                 print("ok", flush=True)
             elif command == "maximise":
@@ -67,14 +77,26 @@ def names(layers):
     return [(text.split("=")[0], text.split("=")[-1]) for text in layers]
 
 
-def versus(options, weights):
+def random_weights(model, folder):
+    """A file of random weights, or `-` for the network that cavern has the weights of."""
+    if model not in NETWORKS:
+        return "-"
+    path = folder / f"{model}.safetensors"
+    torch.manual_seed(0)
+    state = randomise(NETWORKS[model]()).state_dict()
+    save({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}, path)
+    return path
+
+
+def versus(options, folder):
+    weights = random_weights(options.model, folder)
     child = [sys.executable, str(Path(__file__).resolve()), "--serve", "--threads", str(options.threads)]
     rows = []
     for layer, node in names(options.layers):
         rounds = []
         with Side(child, options.threads) as lucent, Side([str(options.binary)], options.threads) as cavern:
-            lucent.ask("load", options.model, weights, options.frozen)
-            cavern.ask("load", options.model, weights, "f32")
+            lucent.ask("load", options.model, weights, options.frozen, options.device)
+            cavern.ask("load", options.model, weights, "f32", options.device)
             # Once before the clock counts.
             lucent.ask("maximise", layer, options.channel, 2)
             cavern.ask("maximise", f"{node}:{options.channel}", 2, 1, 1)
@@ -92,22 +114,27 @@ def versus(options, weights):
     return ["unit", "Lucent, a step", "cavern, a step", "ratio", "range", "peak Lucent", "peak cavern"], rows
 
 
-def batch(options, weights):
+def batch(options, folder):
     rows = []
-    for _, layer in names(options.layers):
-        rounds = []
-        with Side([str(options.binary)], options.threads) as cavern:
-            cavern.ask("load", options.model, weights, "f32")
-            for number in range(options.rounds):
-                unit = f"{layer}:{options.channel}"
-                seconds = [float(cavern.ask("maximise", unit, options.steps, 16, size)[0]) for size in (1, 16)]
-                rounds.append(seconds)
-                print(f"{layer} round {number + 1}: {seconds[0]:.2f} s, {seconds[1]:.2f} s", file=sys.stderr)
-        ratios = [a / b for a, b in rounds]
-        one, all_ = (statistics.median(r[i] for r in rounds) for i in (0, 1))
-        rows.append([f"{options.model} {layer}:{options.channel}", f"{one:.1f} s", f"{all_:.1f} s",
-                     f"{statistics.median(ratios):.2f}x", f"{min(ratios):.2f}-{max(ratios):.2f}"])
-    return ["unit", "16 one by one", "16 at once", "ratio", "range"], rows
+    for model, units in BATCHES.items():
+        if not fnmatch.fnmatch(model, options.model):
+            continue
+        weights = random_weights(model, folder)
+        for unit in units:
+            rounds = []
+            with Side([str(options.binary)], options.threads) as cavern:
+                cavern.ask("load", model, weights, "f32", options.device)
+                cavern.ask("maximise", unit, 2, 16, 16)  # once before the clock counts
+                for number in range(options.rounds):
+                    seconds = [float(cavern.ask("maximise", unit, options.steps, 16, size)[0]) for size in (1, 16)]
+                    rounds.append(seconds)
+                    print(f"{model} {unit} round {number + 1}: {seconds[0]:.2f} s, {seconds[1]:.2f} s", file=sys.stderr)
+                peak = int(cavern.ask("peak")[0]) / MIB
+            ratios = [a / b for a, b in rounds]
+            one, all_ = (statistics.median(r[i] for r in rounds) for i in (0, 1))
+            rows.append([f"{model} {unit}", f"{one:.1f} s", f"{all_:.1f} s", f"{statistics.median(ratios):.2f}x",
+                         f"{min(ratios):.2f}-{max(ratios):.2f}", f"{peak:.0f} MiB"])
+    return ["unit", "16 one by one", "16 at once", "ratio", "range", "peak"], rows
 
 
 def show(head, rows, markdown):
@@ -122,12 +149,13 @@ def show(head, rows, markdown):
 def main():
     about = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=about)
-    parser.add_argument("--model", default="resnet50", help="a model of torchvision that cavern has too")
+    parser.add_argument("--model", help="a model of torchvision that cavern has too; with --batch a pattern")
     parser.add_argument("--layers", nargs="+", default=LAYERS, metavar="LUCENT=CAVERN")
     parser.add_argument("--channel", type=int, default=12)
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--frozen", action="store_true", help="freeze Lucent's weights")
     parser.add_argument("--batch", action="store_true", help="cavern alone: at once against one by one")
     parser.add_argument("--markdown", action="store_true")
@@ -136,14 +164,11 @@ def main():
     options = parser.parse_args()
     if options.serve:
         return serve(options.threads)
-    options.binary = options.binary or build()
+    options.model = options.model or ("*" if options.batch else "resnet50")
+    options.binary = options.binary or build(device=options.device)
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "weights.safetensors"
-        torch.manual_seed(0)
-        state = randomise(NETWORKS[options.model]()).state_dict()
-        save({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}, weights)
-        print(f"{machine(options.threads)}, {options.steps} steps at {SIZE} pixels")
-        show(*(batch if options.batch else versus)(options, weights), options.markdown)
+        print(f"{machine(options.threads, options.device)}, {options.steps} steps")
+        show(*(batch if options.batch else versus)(options, Path(folder)), options.markdown)
 
 
 if __name__ == "__main__":

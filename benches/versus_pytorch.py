@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Runs cavern and PyTorch alternately on the same weights and inputs, on the CPU, and prints how they compare.
+"""Runs cavern and PyTorch alternately on the same weights and inputs, and prints how they compare.
 
     python3 benches/versus_pytorch.py                           every case in f32
     python3 benches/versus_pytorch.py --cases 'resnet50*' --rounds 3
     python3 benches/versus_pytorch.py --bf16                    the bf16 cases
+    python3 benches/versus_pytorch.py --device cuda             on a GPU, with larger batches
     python3 benches/versus_pytorch.py --markdown                the table of docs/performance.md
 
 A round is some runs of PyTorch and then as many of cavern; the ratio is taken within each round, so that a machine that
 slows down slows both. Each side is a process of its own with the same number of threads. PyTorch is taken at its best:
 evaluation mode without a graph (or, for gradients, with constant weights), and before each case the fastest form is
 looked for among NCHW and channels_last memory, batch norms as they are and folded into their convolutions. Attention is
-PyTorch's fused one.
+PyTorch's fused one. On a GPU both compute in f32: PyTorch's TF32, on by default in convolutions, is off.
 
 Nothing is installed. Weights are random, with the batch norms' statistics measured on noise.
 """
@@ -72,6 +73,16 @@ CASES = [
     Case("efficientnet_lite0", "gradient", 8),
     Case("vit_small_patch14", "gradient", 4),
 ]
+CUDA_CASES = [
+    Case("resnet50", "forward", 64),
+    Case("resnet18", "forward", 64),
+    Case("efficientnet_lite0", "forward", 64),
+    Case("vit_small_patch14", "forward", 64),
+    Case("resnet50", "gradient", 16),
+    Case("efficientnet_lite0", "gradient", 16),
+    Case("vit_small_patch14", "gradient", 16),
+]
+DEVICE_CASES = {"cpu": CASES, "cuda": CUDA_CASES}
 BF16_CASES = [Case("resnet50", "forward", 8, "bf16"), Case("vit_small_patch14", "forward", 8, "bf16")]
 
 
@@ -216,7 +227,7 @@ def forms(case):
 
 
 class Server:
-    def load(self, name, weights, precision, form):
+    def load(self, name, weights, precision, device, form):
         model = NETWORKS[name]()
         model.load_state_dict(load_tensors(Path(weights)), strict=False)
         model.eval().requires_grad_(False)
@@ -224,7 +235,7 @@ class Server:
         if "folded" in parts:
             fold(model)
         self.format = torch.channels_last if "channels_last" in parts else torch.contiguous_format
-        self.model, self.precision = model.to(memory_format=self.format), precision
+        self.model, self.precision, self.device = model.to(device, memory_format=self.format), precision, device
         Path("/proc/self/clear_refs").write_text("5")  # the system counts the peak anew
         return "ok"
 
@@ -239,17 +250,23 @@ class Server:
         return self.time(source, target, runs, torch.enable_grad(), step)
 
     def time(self, source, target, runs, mode, run):
-        x = torch.from_numpy(np.load(source)).contiguous(memory_format=self.format)
+        x = torch.from_numpy(np.load(source)).to(self.device).contiguous(memory_format=self.format)
         seconds = []
-        with mode, torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+        with mode, torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
             result = run(x)
             for _ in range(int(runs)):
                 del result
+                self.wait()
                 start = time.perf_counter()
                 result = run(x)
+                self.wait()
                 seconds.append(time.perf_counter() - start)
-        np.save(target, result.float().contiguous().detach().numpy())
+        np.save(target, result.float().contiguous().detach().cpu().numpy())
         return "seconds " + " ".join(map(str, seconds))
+
+    def wait(self):
+        if self.device != "cpu":
+            torch.cuda.synchronize()
 
     def peak(self):
         status = Path("/proc/self/status").read_text()
@@ -260,6 +277,7 @@ class Server:
 
 def serve(threads):
     torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False
     server = Server()
     for line in sys.stdin:
         command, *words = line.split()
@@ -303,9 +321,10 @@ class Side:
         return int(self.ask("peak")[0])
 
 
-def build(bench="versus"):
+def build(bench="versus", device="cpu"):
     """Builds a benchmark and returns its executable."""
-    command = ["cargo", "bench", "--bench", bench, "--no-run", "--message-format=json"]
+    features = ["--features", "cuda"] if device != "cpu" else []
+    command = ["cargo", "bench", "--bench", bench, "--no-run", "--message-format=json", *features]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     messages = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
     found = [m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == bench]
@@ -326,12 +345,12 @@ def compare(case, folder, options):
     tried = {}
     for form in forms(case):
         with Side(child, options.threads) as side:
-            side.ask("load", case.model, weights, case.precision, form)
+            side.ask("load", case.model, weights, case.precision, options.device, form)
             tried[form] = side.seconds(case, source, targets[0], options.runs)
     form = min(tried, key=tried.get)
     with Side(child, options.threads) as pytorch, Side([str(options.binary)], options.threads) as cavern:
-        pytorch.ask("load", case.model, weights, case.precision, form)
-        cavern.ask("load", case.model, weights, case.precision)
+        pytorch.ask("load", case.model, weights, case.precision, options.device, form)
+        cavern.ask("load", case.model, weights, case.precision, options.device)
         rounds = []
         for number in range(options.rounds):
             pair = [side.seconds(case, source, t, options.runs) for side, t in zip((pytorch, cavern), targets)]
@@ -393,16 +412,18 @@ def row(result):
     ]
 
 
-def machine(threads):
+def machine(threads, device="cpu"):
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     cores = f"{os.cpu_count()} cores, {threads} threads each, PyTorch {torch.__version__}"
+    if device != "cpu":
+        model += f" with {torch.cuda.get_device_name()}"
     return f"{datetime.date.today()}, {model}, {cores}, cavern {commit.stdout.strip() or 'of no commit'}"
 
 
 def show(results, options):
-    print(machine(options.threads))
+    print(machine(options.threads, options.device))
     print("PyTorch is the fastest of its forms. ratio = PyTorch's time / cavern's; above 1 cavern is faster.")
     print("difference: the largest between the results, relative to the largest value.\n")
     rows = [HEAD + (EXACT_HEAD if options.exact else []), *map(row, results)]
@@ -425,6 +446,7 @@ def main():
     parser.add_argument("--cases", default="*", metavar="GLOB", help="only cases whose name matches")
     parser.add_argument("--list", action="store_true", help="print the cases' names")
     parser.add_argument("--bf16", action="store_true", help="the bf16 cases (PyTorch: autocast)")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--all", action="store_true", help="tell the time of every form of PyTorch")
     parser.add_argument("--exact", action="store_true", help="compare both results with PyTorch's in f64 too")
     parser.add_argument("--rounds", type=int, default=7)
@@ -437,16 +459,16 @@ def main():
     options = parser.parse_args()
     if options.serve:
         return serve(options.threads)
-    cases = [c for c in (BF16_CASES if options.bf16 else CASES) if fnmatch.fnmatch(c.name, options.cases)]
+    cases = [c for c in (BF16_CASES if options.bf16 else DEVICE_CASES[options.device]) if fnmatch.fnmatch(c.name, options.cases)]
     if options.list or not cases:
         print("\n".join(c.name for c in (cases or CASES + BF16_CASES)))
         return None if options.list else parser.error(f"no case matches {options.cases}: the cases are listed above")
-    options.binary = options.binary or build()
+    options.binary = options.binary or build(device=options.device)
     with tempfile.TemporaryDirectory() as folder:
         results = [compare(case, Path(folder), options) for case in cases]
     show(results, options)
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(options.threads), "results": results}, indent=1))
+        options.json.write_text(json.dumps({"machine": machine(options.threads, options.device), "results": results}, indent=1))
 
 
 if __name__ == "__main__":

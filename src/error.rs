@@ -120,7 +120,7 @@ fn space_hint(source: &std::io::Error) -> &'static str {
     }
 }
 
-fn near_hint(near: &[String]) -> String {
+pub(crate) fn near_hint(near: &[String]) -> String {
     match near {
         [] => "there is none to choose from".to_owned(),
         names => {

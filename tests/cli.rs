@@ -294,3 +294,23 @@ stripes       12       80       90          6/40          2/14          4/26    
     let missing = mistake(&["dataset", "check", &path, "--set", "dataset.root=nowhere"]);
     assert!(missing.contains("nowhere"), "{missing}");
 }
+
+#[test]
+fn a_wrong_layer_of_a_survey_is_named_with_its_network() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "version = 1\nname = \"s\"\n[data.shapes]\npictures = 8\n\
+        dataset = { format = \"elements\", world = \"e1\", count = 40 }\n[network.small]\nfamily = \"cnn\"\n\
+        data = \"shapes\"\nattack_layer = \"conv4\"\nmodel = { name = \"elements_cnn\", layers = [\"conf4\"] }\n";
+    let path = study(dir.path(), text);
+    let message = mistake(&["survey", &path, "--out", dir.path().to_str().unwrap()]);
+    assert!(message.contains("network.small.model.layers") && message.contains("`conv4`"), "{message}");
+}
+
+#[test]
+fn pictures_for_statistics_must_be_there() {
+    let data = ["elements_cnn", "conv6:3", "--set", "maximise.parameter=maco", "--data"];
+    for path in ["Cargo.toml", "nowhere"] {
+        let message = mistake(&[&["maximise"][..], &data, &[path]].concat());
+        assert!(message.contains(path) && message.contains("folder"), "{message}");
+    }
+}

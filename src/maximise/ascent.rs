@@ -1,5 +1,7 @@
 //! The ascent itself: many pictures at once, each towards its own objective.
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
@@ -31,7 +33,7 @@ pub fn maximise(
     options: &MaximiseOptions,
     data: &Data,
     seed: Seed,
-    done: impl FnMut(usize),
+    done: impl FnMut(usize) + Send,
 ) -> Result<Vec<Rendering>> {
     maximise_on(&Device::Cpu, graph, jobs, options, data, seed, done)
 }
@@ -47,9 +49,10 @@ pub fn maximise_on(
     options: &MaximiseOptions,
     data: &Data,
     seed: Seed,
-    mut done: impl FnMut(usize),
+    done: impl FnMut(usize) + Send,
 ) -> Result<Vec<Rendering>> {
     options.check()?;
+    let done = Mutex::new(done);
     let mut renderings = Vec::with_capacity(jobs.len());
     // Pictures that go through the network together end at the same layers.
     for alike in jobs.chunk_by(|a, b| a.objective.nodes() == b.objective.nodes()) {
@@ -58,20 +61,22 @@ pub fn maximise_on(
             cut.check_diversity(&alike[0])?;
         }
         let painter = Painter::new(graph, device, cut.cell, options, data)?;
-        for jobs in batches(alike, options, |job| &job.objective, |job| job.label.clone()) {
-            let mut ascent = Ascent::new(&cut, &painter, jobs, options, seed)?;
-            for step in 0..options.steps {
-                if step % LOOK == 0 {
-                    ascent.look(step)?;
-                }
-                ascent.step(step)?;
-                done(jobs.len());
+        for jobs in cut_up(alike, options, options.batch) {
+            // What one thread does alone for some pictures, and the gaps of what it shares, are filled by others.
+            let threads = if device.is_cpu() { rayon::current_num_threads() } else { 1 };
+            let parts = cut_up(jobs, options, jobs.len().div_ceil(threads));
+            let climb = |jobs: &&[Job]| Ascent::new(&cut, &painter, jobs, options, seed)?.climb(&done);
+            for made in parts.par_iter().map(climb).collect::<Vec<_>>() {
+                renderings.extend(made?);
             }
-            ascent.look(options.steps)?;
-            renderings.extend(ascent.finish());
         }
     }
     Ok(renderings)
+}
+
+/// Pieces of at most `most` jobs, with seeds together that look at each other.
+fn cut_up<'a>(jobs: &'a [Job], options: &MaximiseOptions, most: usize) -> Vec<&'a [Job]> {
+    batches(jobs, most, options.diversity > 0.0, |job| &job.objective, |job| job.label.clone())
 }
 
 /// A network up to the layers that objectives read.
@@ -170,6 +175,19 @@ impl<'a> Ascent<'a> {
         let optimiser = Optimiser::new(options.optimiser, numbers.len(), each, options.learning_rate);
         let tracks = jobs.iter().map(|_| Track::default()).collect();
         Ok(Self { cut, painter, jobs, options, seed, numbers, origin, optimiser, tracks })
+    }
+
+    /// All steps, with a look at the pictures now and then.
+    fn climb(mut self, done: &Mutex<impl FnMut(usize)>) -> Result<Vec<Rendering>> {
+        for step in 0..self.options.steps {
+            if step % LOOK == 0 {
+                self.look(step)?;
+            }
+            self.step(step)?;
+            done.lock().unwrap_or_else(PoisonError::into_inner)(self.jobs.len());
+        }
+        self.look(self.options.steps)?;
+        Ok(self.finish().collect())
     }
 
     /// One step on all pictures. All tensors of the step are dropped at its end, and their graph with them.
@@ -537,13 +555,7 @@ mod tests {
             let out = run(&g, &others, &MaximiseOptions { batch, ..options(20.0) });
             assert_eq!(out[3..], diverse, "batch {batch}");
         }
-        let sizes = |batch| {
-            let options = MaximiseOptions { batch, ..options(1.0) };
-            batches(&others, &options, |job| &job.objective, |job| job.label.clone())
-                .iter()
-                .map(|b| b.len())
-                .collect::<Vec<_>>()
-        };
+        let sizes = |batch| cut_up(&others, &options(1.0), batch).iter().map(|b| b.len()).collect::<Vec<_>>();
         assert_eq!([sizes(1), sizes(5), sizes(6)], [vec![3, 3], vec![3, 3], vec![6]]);
     }
 

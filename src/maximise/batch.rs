@@ -3,25 +3,25 @@
 use std::ops::Range;
 
 use super::objective::Objective;
-use super::options::MaximiseOptions;
 
-/// Cuts a list into batches of at most `options.batch`, of objectives that read the same layers. With `options.diversity`,
-/// neighbours with one label are the seeds of an objective and stay together, also where they are more.
+/// Cuts a list into batches of at most `most`, of objectives that read the same layers. Neighbours with one label are the
+/// seeds of an objective; where they look at each other, they stay together, also if they are more.
 pub fn batches<'a, T>(
     all: &'a [T],
-    options: &MaximiseOptions,
+    most: usize,
+    seeds_look: bool,
     of: impl Fn(&T) -> &Objective,
     label: impl Fn(&T) -> String,
 ) -> Vec<&'a [T]> {
     let alike = all.chunk_by(|a, b| of(a).nodes() == of(b).nodes());
-    if options.diversity == 0.0 {
-        return alike.flat_map(|alike| alike.chunks(options.batch)).collect();
+    if !seeds_look {
+        return alike.flat_map(|alike| alike.chunks(most)).collect();
     }
     let mut out = Vec::new();
     for mut rest in alike {
         while let Some(first) = seeds(rest, &label).first() {
             let ends = seeds(rest, &label).into_iter().map(|seeds| seeds.end);
-            let end = ends.take_while(|end| *end <= options.batch).last().unwrap_or(first.end);
+            let end = ends.take_while(|end| *end <= most).last().unwrap_or(first.end);
             out.push(&rest[..end]);
             rest = &rest[end..];
         }

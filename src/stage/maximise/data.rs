@@ -46,9 +46,12 @@ pub fn data_of_folder(folder: &Path, graph: &Graph, options: &MaximiseOptions) -
     if !is_needed(options) {
         return Ok(Data::default());
     }
+    let hint = "name a folder of PNG or JPEG pictures like those that the network was trained on";
+    if !folder.is_dir() {
+        return Err(Error::file(folder, "there is no such folder", hint));
+    }
     let files = image_files(folder)?;
     if files.is_empty() {
-        let hint = "name a folder of PNG or JPEG pictures like those that the network was trained on";
         return Err(Error::file(folder, "it has no pictures to take statistics of", hint));
     }
     let read = |path: &Path| decode(path).map_err(|reason| Error::file(path, reason, "take it out of the folder"));

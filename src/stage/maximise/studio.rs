@@ -138,7 +138,7 @@ impl Studio<'_> {
     ///
     /// # Errors
     /// When an objective does not fit its layer, or the network fails.
-    pub fn render(&self, orders: &[Order], mut done: impl FnMut(usize, bool)) -> Result<()> {
+    pub fn render(&self, orders: &[Order], mut done: impl FnMut(usize, bool) + Send) -> Result<()> {
         for batch in self.batches(orders) {
             let key = self.key(batch)?;
             if self.store.has(KIND, &key) {
@@ -219,7 +219,13 @@ impl Studio<'_> {
 
     /// Pictures that end at the same layers, a batch at a time.
     fn batches<'o>(&self, orders: &'o [Order]) -> Vec<&'o [Order]> {
-        batches(orders, self.options, |(_, objective)| objective, |(rendered, _)| rendered.label())
+        batches(
+            orders,
+            self.options.batch,
+            self.options.diversity > 0.0,
+            |(_, objective)| objective,
+            |(rendered, _)| rendered.label(),
+        )
     }
 
     fn key(&self, batch: &[Order]) -> Result<Digest> {

@@ -53,7 +53,7 @@ impl Range<'_> {
     ///
     /// # Errors
     /// When the network fails.
-    pub(super) fn sweeps(&self, real: &Real, mut done: impl FnMut(usize, bool)) -> Result<Vec<Sweep>> {
+    pub(super) fn sweeps(&self, real: &Real, mut done: impl FnMut(usize, bool) + Send) -> Result<Vec<Sweep>> {
         let mut sweeps = Vec::new();
         for rate in &self.ascents.learning_rates {
             let options = self.options(*rate);

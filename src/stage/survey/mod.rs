@@ -80,7 +80,12 @@ impl<'a> Field<'a> {
     }
 
     /// Looks at one network, and adds its rows and pictures.
-    fn look(&self, subject: &Subject<'_>, page: &mut SurveyPage, done: &mut dyn FnMut(usize, bool)) -> Result<()> {
+    fn look(
+        &self,
+        subject: &Subject<'_>,
+        page: &mut SurveyPage,
+        done: &mut (dyn FnMut(usize, bool) + Send),
+    ) -> Result<()> {
         let (pictures, range) = (&self.pictures[subject.spec.data.as_str()], self.range(subject));
         let real = real::real(self.survey, subject, pictures, &self.device, &self.store)?;
         let sweeps = range.sweeps(&real, done)?;

@@ -4,7 +4,7 @@ use candle_core::Device;
 use rand::seq::index;
 
 use super::data::Pictures;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, near_hint};
 use crate::maximise::view::View;
 use crate::maximise::{Objective, unit};
 use crate::model::{Graph, zoo};
@@ -45,7 +45,7 @@ impl<'a> Subject<'a> {
         let graph = if spec.untrained { untrained(spec, pictures, seed)? } else { trained(name, spec, device)? };
         let mut nodes: Vec<usize> = Vec::new();
         for pattern in &spec.model.layers {
-            nodes.extend(graph.select(pattern)?);
+            nodes.extend(graph.select(pattern).map_err(|e| of_network(name, e))?);
         }
         nodes.sort_unstable();
         nodes.dedup();
@@ -64,6 +64,17 @@ impl<'a> Subject<'a> {
             }
         }
         Ok(Self { name, spec, graph, units })
+    }
+}
+
+/// A name that is missing, with the network that lacks it: a survey has several.
+fn of_network(network: &str, error: Error) -> Error {
+    match error {
+        Error::Name { kind, name, near } => {
+            let key = format!("network.{network}.model.layers");
+            Error::key(key, format!("no {kind} is called `{name}`"), near_hint(&near))
+        }
+        other => other,
     }
 }
 
