@@ -395,7 +395,7 @@ mod tests {
         use super::super::{ByProbe, Run, comparisons, correlations};
         use crate::metric::CompareOptions;
         use crate::seed::Seed;
-        let rows = demo::rows();
+        let rows = demo::rows(&demo::Size::small());
         let (runs, options) = ([Run { name: "demo", rows: &rows }], CompareOptions { bootstrap: 100 });
         let compared = comparisons(&runs, &ByProbe::new(), &options, Seed(1));
         let text = String::from_utf8(comparisons_csv(&compared).unwrap()).unwrap();
@@ -433,7 +433,7 @@ mod tests {
 
     #[test]
     fn bytes_do_not_depend_on_order_or_threads() {
-        let mut rows = demo::rows();
+        let mut rows = demo::rows(&demo::Size::small());
         let mut samples: Vec<SampleRow> = (0..70_000).map(demo::sample_row).collect();
         let write = |rows: &[MetricRow], samples: &[SampleRow]| {
             (metrics_parquet(rows).unwrap(), metrics_csv(rows).unwrap(), samples_parquet(samples).unwrap())
@@ -450,7 +450,7 @@ mod tests {
     #[test]
     #[ignore = "run by `bytes_do_not_depend_on_polars_threads`"]
     fn print_digest() {
-        let rows = demo::rows();
+        let rows = demo::rows(&demo::Size::small());
         let bytes = [metrics_parquet(&rows).unwrap(), metrics_csv(&rows).unwrap()].concat();
         println!("digest={}", blake3::hash(&bytes));
     }

@@ -10,6 +10,7 @@ use super::super::page::Refusal;
 use super::super::plot::short_number;
 use super::super::row::MetricRow;
 use super::super::select::{headline, layers, natural, series, sorted, summarise};
+use super::late::{Packed, packed};
 use crate::metric::Estimate;
 
 /// Columns of the short table; a metric without rows has none.
@@ -27,13 +28,20 @@ const SHOWN: [&str; 11] = [
     "seed_stability",
 ];
 
+/// A page with more numbers than this makes its tables when they are opened.
+const MOST_WRITTEN: usize = 20_000;
+
 /// The numbers of one layer.
 #[derive(Debug, Serialize)]
 pub(super) struct LayerTable {
     layer: String,
     columns: Vec<Column>,
     lines: Vec<Line>,
+    /// How many numbers there are.
+    count: usize,
+    /// The numbers, unless they are packed.
     all: Vec<Full>,
+    packed: Option<Packed>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,6 +98,29 @@ struct Full {
     reason: String,
 }
 
+impl Full {
+    /// The row's cells in the order of the columns; why a number is not defined, refusals tell.
+    fn cells(&self) -> [String; 13] {
+        let (n, seed) = (self.n.to_string(), self.seed.to_string());
+        let text = String::clone;
+        [
+            text(&self.concept),
+            text(&self.probe),
+            text(&self.variant),
+            text(&self.metric),
+            text(&self.parameter),
+            text(&self.value),
+            text(&self.interval),
+            text(&self.null),
+            text(&self.null_kind),
+            n,
+            self.better.to_owned(),
+            text(&self.split),
+            seed,
+        ]
+    }
+}
+
 /// A cosine with its selection null, and the accuracies that belong beside it.
 #[derive(Debug, Serialize)]
 pub(super) struct FpCosine {
@@ -115,12 +146,13 @@ pub(super) fn fp_cosines(rows: &[MetricRow]) -> Vec<FpCosine> {
             .then_with(|| natural(&a.concept, &b.concept))
             .then_with(|| a.variant.cmp(&b.variant))
     });
+    let near: Vec<&MetricRow> = rows.iter().filter(|r| ["fp", "cured"].contains(&r.probe.as_str())).collect();
     let beside = |r: &MetricRow, probe: &str, metric: &str, parameter: &str| {
         let same = |o: &&MetricRow| {
             (&o.layer, &o.concept, &o.variant, o.seed) == (&r.layer, &r.concept, &r.variant, r.seed)
                 && (o.probe.as_str(), o.metric.as_str(), o.parameter.as_str()) == (probe, metric, parameter)
         };
-        rows.iter().find(same).map(|o| interval(&o.estimate)).unwrap_or_default()
+        near.iter().copied().find(same).map(|o| interval(&o.estimate)).unwrap_or_default()
     };
     picked
         .into_iter()
@@ -142,6 +174,7 @@ pub(super) fn fp_cosines(rows: &[MetricRow]) -> Vec<FpCosine> {
 
 /// A table for each layer.
 pub(super) fn layer_tables(rows: &[MetricRow], refusals: &[Refusal]) -> Vec<LayerTable> {
+    let late = rows.len() > MOST_WRITTEN;
     layers(rows)
         .into_iter()
         .map(|layer| {
@@ -151,29 +184,37 @@ pub(super) fn layer_tables(rows: &[MetricRow], refusals: &[Refusal]) -> Vec<Laye
                 short: metric_short(m).to_owned(),
                 explanation: metric_info(m).map_or("", |i| i.explanation),
             };
+            let all = all(refusals, &rows);
+            let packed = late.then(|| packed(&all.iter().map(Full::cells).collect::<Vec<_>>()));
             LayerTable {
                 layer: layer.to_owned(),
                 columns: shown.iter().map(column).collect(),
                 lines: lines(refusals, &rows, &shown),
-                all: all(refusals, &rows),
+                count: all.len(),
+                all: if late { Vec::new() } else { all },
+                packed,
             }
         })
         .collect()
 }
 
 fn lines(refusals: &[Refusal], rows: &[MetricRow], shown: &[&str]) -> Vec<Line> {
-    // Picked once a metric: a table has thousands of rows.
+    // Picked once a metric, and once a concept: a table has thousands of rows.
     let picked: Vec<Vec<&MetricRow>> = shown.iter().map(|m| headline(rows, m)).collect();
     let mut out = Vec::new();
     for concept in sorted(rows.iter().map(|r| r.concept.as_str())) {
-        let of_concept = || rows.iter().filter(|r| r.concept == concept);
-        let all = series(of_concept().filter(|r| shown.contains(&r.metric.as_str())));
+        let of_concept: Vec<&MetricRow> = rows.iter().filter(|r| r.concept == concept).collect();
+        let picked: Vec<Vec<&MetricRow>> = picked
+            .iter()
+            .map(|of_metric| of_metric.iter().copied().filter(|r| r.concept == concept).collect())
+            .collect();
+        let all = series(of_concept.iter().copied().filter(|r| shown.contains(&r.metric.as_str())));
         for (i, (probe, variant)) in all.iter().enumerate() {
-            let own = |r: &&&MetricRow| r.concept == concept && r.probe == *probe && r.variant == *variant;
+            let own = |r: &&&MetricRow| r.probe == *probe && r.variant == *variant;
             let cell = |(metric, of_metric): (&&str, &Vec<&MetricRow>)| {
                 let values: Vec<&MetricRow> = of_metric.iter().filter(own).copied().collect();
                 // Asked for and not defined is not the same as not measured.
-                let asked = of_concept().find(|r| r.metric == *metric && r.probe == *probe && r.variant == *variant);
+                let asked = of_concept.iter().filter(own).find(|r| r.metric == *metric).copied();
                 cell(refusals, &values, asked)
             };
             let cells: Vec<Cell> = shown.iter().zip(&picked).map(cell).collect();

@@ -1,5 +1,7 @@
 //! Grids of pictures: localisation maps and activation maximisation.
 
+use std::collections::HashMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
@@ -66,12 +68,29 @@ const OUTCOMES: [(&str, &str); 5] = [
     ("second opinions", "Second opinions"),
 ];
 
+/// A page holds at most this many maps: some five megabytes.
+const MOST_MAPS: usize = 400;
+
+/// The overlays that a page holds: where there are too many, those of the first probes, and of them the first examples.
+pub(super) fn held(overlays: &[Overlay]) -> Vec<&Overlay> {
+    let mut examples: HashMap<_, usize> = HashMap::new();
+    let mut ranked: Vec<_> = overlays.iter().enumerate().collect();
+    ranked.sort_by_cached_key(|(place, o)| {
+        let cell = (&o.layer, &o.concept, &o.variant, &o.probe, &o.outcome);
+        let example = examples.entry(cell).and_modify(|n| *n += 1).or_insert(0);
+        (*example, probe_order(&o.probe), *place)
+    });
+    ranked.truncate(MOST_MAPS);
+    ranked.sort_by_key(|(place, _)| *place);
+    ranked.into_iter().map(|(_, o)| o).collect()
+}
+
 /// The overlays by layer, a grid for each concept and variant: probes down, outcomes across.
-pub(super) fn overlays(overlays: &[Overlay]) -> Vec<Layer> {
+pub(super) fn overlays(overlays: &[&Overlay]) -> Vec<Layer> {
     sorted(overlays.iter().map(|o| o.layer.as_str()))
         .into_iter()
         .map(|layer| {
-            let own: Vec<&Overlay> = overlays.iter().filter(|o| o.layer == layer).collect();
+            let own: Vec<&Overlay> = overlays.iter().copied().filter(|o| o.layer == layer).collect();
             let mut grids = Vec::new();
             for concept in sorted(own.iter().map(|o| o.concept.as_str())) {
                 for variant in sorted(own.iter().filter(|o| o.concept == concept).map(|o| o.variant.as_str())) {

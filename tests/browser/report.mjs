@@ -1,0 +1,170 @@
+// Checks of a report in Chromium: node report.mjs PAGE [SCREENSHOTS]. `run` beside this file calls it.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { WIDTH, launched, run, unfold } from "./browser.mjs";
+import { headings, names, order, overflow, contrasts } from "./inspect.mjs";
+import { screenshots } from "./screenshots.mjs";
+
+const path = resolve(process.argv[2]);
+
+const checks = {
+  async "opens without complaint and asks for nothing"({ page, told }) {
+    await unfold(page);
+    await page.waitForTimeout(200);
+    assert.deepEqual(told.errors, []);
+    assert.deepEqual(told.requests, []);
+    assert.match(await page.title(), /cavern/);
+  },
+
+  async "every link leads somewhere"({ page }) {
+    const links = await page.$$eval("a[href]", (all) => all.map((a) => a.getAttribute("href")));
+    assert.ok(links.some((l) => l.startsWith("#")));
+    for (const link of links) {
+      if (link.startsWith("#")) assert.equal(await page.locator(`[id="${link.slice(1)}"]`).count(), 1, link);
+      else assert.ok(existsSync(join(dirname(path), decodeURIComponent(link))), `${link} is not beside the page`);
+    }
+    const last = page.locator("nav a").last();
+    await last.click();
+    assert.ok((await page.url()).endsWith(await last.getAttribute("href")));
+  },
+
+  async "no id is given twice"({ page }) {
+    const ids = await page.$$eval("[id]", (all) => all.map((e) => e.id));
+    assert.deepEqual(ids.filter((id, i) => ids.indexOf(id) !== i), []);
+  },
+
+  async "tables sort by mouse"({ page }) {
+    await unfold(page);
+    await sorts(page, (button) => button.click());
+  },
+
+  async "tables sort by keyboard"({ page }) {
+    await unfold(page);
+    const keys = ["Enter", "Space"];
+    await sorts(page, (button, turn) => button.press(keys[turn]), 2);
+  },
+
+  async "tables filter"({ page }) {
+    await unfold(page);
+    for (const table of await page.locator("table.sortable").all()) await filters(page, table);
+  },
+
+  async "pictures, figures and controls have names"({ page }) {
+    await unfold(page);
+    const found = await names(page);
+    assert.ok(found.count > 0);
+    assert.deepEqual(found.nameless, []);
+  },
+
+  async "headings go down by one level"({ page }) {
+    assert.deepEqual(await headings(page), []);
+  },
+
+  async "text stands out in light"({ page }) {
+    await unfold(page);
+    assert.deepEqual(await contrasts(page), []);
+  },
+
+  async "text stands out in the dark"({ page }) {
+    await page.emulateMedia({ colorScheme: "dark" });
+    await unfold(page);
+    assert.deepEqual(await contrasts(page), []);
+  },
+
+  async "nothing runs out of the page at 80 columns"({ page }) {
+    await fits(page, WIDTH.columns);
+  },
+
+  async "nothing runs out of the page on a telephone"({ page }) {
+    await fits(page, WIDTH.telephone);
+  },
+
+  async "print shows what is closed"({ page }) {
+    await page.emulateMedia({ media: "print" });
+    const lost = await page.$$eval("details", (all) => {
+      const hidden = (e) => !e.matches(".filter, .rest, script, noscript") && !e.checkVisibility({ contentVisibilityAuto: true });
+      return all.filter((d) => [...d.children].some(hidden)).map((d) => d.querySelector("summary").textContent);
+    });
+    assert.deepEqual(lost, []);
+  },
+
+  async "print cuts nothing at the right"({ page }) {
+    await page.emulateMedia({ media: "print" });
+    await fits(page, WIDTH.print);
+    const cut = await page.$$eval(".scroll, .drawing, pre", (boxes) =>
+      boxes.filter((b) => b.scrollWidth > b.clientWidth + 1).map((b) => `${b.closest("section")?.id}: ${b.scrollWidth} of ${b.clientWidth}`),
+    );
+    assert.deepEqual(cut, []);
+  },
+
+  async "print is black on white in the dark too"({ page }) {
+    await page.emulateMedia({ media: "print", colorScheme: "dark" });
+    assert.deepEqual(await contrasts(page), []);
+    assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), "light");
+  },
+};
+
+/** Checks that need a browser of another kind. */
+const without = {
+  async "has its text and tables without JavaScript"({ page }) {
+    const text = await page.innerText("body");
+    for (const heading of ["What was run", "Findings", "Numbers"]) assert.ok(text.includes(heading), heading);
+    assert.ok((await page.locator("table tbody tr").count()) > 20);
+    assert.equal(await page.locator(".filter").count(), 0);
+    await page.locator("details.long > summary").first().click();
+    assert.ok((await page.locator("details.long table tbody tr").first().innerText()).length > 0);
+  },
+};
+
+/** Columns of every table, all or the first ones, pressed twice. */
+async function sorts(page, press, columns = Infinity) {
+  const tables = await page.locator("table.sortable").all();
+  assert.ok(tables.length > 0);
+  for (const table of tables) {
+    const rows = await table.locator("tbody tr").count();
+    for (const head of (await table.locator("thead th").all()).slice(0, columns)) {
+      const button = head.getByRole("button");
+      for (const [turn, wanted] of ["ascending", "descending"].entries()) {
+        await press(button, turn);
+        const name = `${await head.innerText()}, ${wanted}`;
+        assert.equal(await head.getAttribute("aria-sort"), wanted, name);
+        assert.equal(await table.locator("th[aria-sort]").count(), 1, name);
+        assert.equal(await table.evaluate(order, { column: await head.evaluate((h) => h.cellIndex), wanted }), "", name);
+      }
+    }
+    assert.equal(await table.locator("tbody tr").count(), rows);
+  }
+}
+
+/** A word of the first line, a word nobody wrote, and none. */
+async function filters(page, table) {
+  const rows = () => table.evaluate((t) => [...t.tBodies[0].rows].filter((r) => !r.hidden).map((r) => r.textContent.toLowerCase()));
+  const before = await rows();
+  const word = (await table.locator("tbody td").first().innerText()).toLowerCase().split(/\s/)[0];
+  const box = table.locator("xpath=ancestor::*[contains(@class, 'scroll')]/preceding-sibling::input[@type='search'][1]");
+  await box.fill(word);
+  assert.deepEqual(await rows(), before.filter((text) => text.includes(word)), word);
+  await box.fill("no such word");
+  assert.deepEqual(await rows(), []);
+  await box.fill("");
+  assert.deepEqual(await rows(), before);
+}
+
+/** The page itself does not scroll sideways. */
+async function fits(page, width) {
+  await page.setViewportSize({ width, height: 900 });
+  await unfold(page);
+  assert.deepEqual(await overflow(page), []);
+}
+
+const browser = await launched();
+try {
+  const failed = (await run(browser, path, checks)) + (await run(browser, path, without, { javaScriptEnabled: false }));
+  if (process.argv[3]) await screenshots(browser, path, resolve(process.argv[3]));
+  console.log(failed ? `${failed} checks failed` : "the report passes");
+  process.exitCode = failed ? 1 : 0;
+} finally {
+  await browser.close();
+}
