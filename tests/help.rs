@@ -36,9 +36,8 @@ fn place() -> tempfile::TempDir {
     std::os::unix::fs::symlink(root.join("probes"), at.join("probes")).unwrap();
     let npz = std::fs::File::open(root.join("tests/golden/onnx_operators.npz")).unwrap();
     let mut npz = ndarray_npy::NpzReader::new(npz).unwrap();
-    let [models, lengths] = ["models", "lengths"];
-    let models: ndarray::Array1<u8> = npz.by_name(models).unwrap();
-    let lengths: ndarray::Array1<i64> = npz.by_name(lengths).unwrap();
+    let models: ndarray::Array1<u8> = npz.by_name("models").unwrap();
+    let lengths: ndarray::Array1<i64> = npz.by_name("lengths").unwrap();
     std::fs::write(at.join("network.onnx"), &models.to_vec()[..lengths[0] as usize]).unwrap();
     let manifest =
         r#"{"study": {"name": "shapes"}, "device": "cpu", "layers": [{"name": "conv4"}, {"name": "conv6"}]}"#;
