@@ -313,7 +313,7 @@ pub enum LsWhat {
         after_help = "Examples:\n  cavern ls layers elements_cnn\n  cavern ls layers resnet50 --match 'layer4.*'"
     )]
     Layers(LsLayers),
-    /// The formats of datasets, and the keys of a study's [dataset] table that each needs
+    /// The formats of datasets, and the keys that each needs in a study's dataset table
     #[command(after_help = "Examples:\n  cavern ls datasets\n  cavern ls datasets --json")]
     Datasets,
     /// The kinds of probe
