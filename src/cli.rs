@@ -71,26 +71,48 @@ pub enum Command {
         The last line on stdout is the weights file.")]
     Train(StudyArgs),
     /// Check a study or survey file without running it
-    #[command(after_help = "Example: cavern validate probes/camvid.toml --set dataset.root=CamVid")]
+    #[command(after_help = "Examples:\n  \
+        cavern validate probes/camvid.toml --set dataset.root=CamVid\n  \
+        cavern validate probes/quickstart.toml --json")]
     Validate(ValidateArgs),
     /// Check what a study's data can answer: shortcuts, too few samples, leaks between splits
     #[command(after_help = "Example: cavern dataset check probes/camvid.toml --set dataset.root=CamVid")]
     Dataset(DatasetArgs),
-    /// List models, a model's layers, or probe kinds
-    #[command(
-        after_help = "Examples: cavern ls models\n          cavern ls layers efficientnet_lite0 --match 'blocks.*'"
-    )]
+    /// List models, a model's layers, dataset formats, probe kinds, metrics, studies or runs
+    #[command(after_help = "Examples:\n  \
+        cavern ls models\n  \
+        cavern ls layers efficientnet_lite0 --match 'blocks.*'\n  \
+        cavern ls datasets\n  \
+        cavern ls metrics --json\n  \
+        cavern ls studies probes\n  \
+        cavern ls runs --out runs")]
     Ls(LsArgs),
+    /// Write a commented study file to start from
+    #[command(after_help = "Examples:\n  cavern new study\n  cavern new study example.toml --example")]
+    New(NewArgs),
     /// Show what an ONNX file holds: operators, layers and their shapes, what is not supported
-    #[command(after_help = "Example: cavern inspect network.onnx")]
+    #[command(after_help = "Examples:\n  cavern inspect network.onnx\n  cavern inspect network.onnx --json")]
     Inspect(InspectArgs),
     /// Name what a classifier sees in pictures
     #[command(after_help = "Example: cavern predict efficientnet_lite0 --weights lite0.pth cat.jpg --top 5")]
     Predict(PredictArgs),
     /// Time a network layer by layer
-    #[command(after_help = "Example: cavern profile resnet50 --batch 4 --gradient\n\
+    #[command(after_help = "Examples:\n  \
+        cavern profile resnet18 --batch 1 --gradient\n  \
+        cavern profile elements_cnn --runs 1 --json\n\n\
         Weights that are not given are random: they change the results, not the time.")]
     Profile(ProfileArgs),
+    /// Print what makes a shell complete cavern's commands and options
+    #[command(after_help = "Examples:\n  \
+        cavern completions bash > cavern.bash\n  \
+        cavern completions zsh > _cavern\n\n\
+        Put the file where the shell looks: bash, ~/.local/share/bash-completion/completions/cavern; zsh, a folder of\n\
+        $fpath, as _cavern; fish, ~/.config/fish/completions/cavern.fish.")]
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write a page for every command
+    #[command(after_help = "Examples:\n  cavern man > cavern.1\n  cavern man pages\n\n\
+        Read a page with `man ./cavern.1`; put pages into a folder man1 of $MANPATH.")]
+    Man(ManArgs),
 }
 
 /// What every command on a study takes.
@@ -233,6 +255,9 @@ pub struct ValidateArgs {
     /// Change a key of the study: --set model.weights=PATH
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `dataset` takes.
@@ -272,17 +297,53 @@ pub struct LsArgs {
     /// What to list
     #[command(subcommand)]
     pub what: LsWhat,
+    /// One JSON array, an object a row
+    #[arg(long, global = true)]
+    pub json: bool,
 }
 
 /// What can be listed.
 #[derive(Debug, Clone, Subcommand)]
 pub enum LsWhat {
     /// The networks cavern can build
+    #[command(after_help = "Examples:\n  cavern ls models\n  cavern ls models --json")]
     Models,
     /// A network's layers and their shapes
+    #[command(
+        after_help = "Examples:\n  cavern ls layers elements_cnn\n  cavern ls layers resnet50 --match 'layer4.*'"
+    )]
     Layers(LsLayers),
+    /// The formats of datasets, and the keys that each needs in a study's dataset table
+    #[command(after_help = "Examples:\n  cavern ls datasets\n  cavern ls datasets --json")]
+    Datasets,
     /// The kinds of probe
+    #[command(after_help = "Examples:\n  cavern ls probes\n  cavern ls probes --json")]
     Probes,
+    /// The metrics: which way is better, what values they take, what they say
+    #[command(after_help = "Examples:\n  cavern ls metrics\n  cavern ls metrics --json")]
+    Metrics,
+    /// The study and survey files of folders, and whether they are valid
+    #[command(after_help = "Examples:\n  cavern ls studies\n  cavern ls studies probes --json")]
+    Studies(LsStudies),
+    /// The runs of a folder
+    #[command(after_help = "Examples:\n  cavern ls runs\n  cavern ls runs --out runs --json")]
+    Runs(LsRuns),
+}
+
+/// What `ls studies` takes.
+#[derive(Debug, Clone, Args)]
+pub struct LsStudies {
+    /// Folders to look in, not below them [default: the current folder, and probes where there is one]
+    #[arg(value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+}
+
+/// What `ls runs` takes.
+#[derive(Debug, Clone, Args)]
+pub struct LsRuns {
+    /// Folder for runs
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
 }
 
 /// What `ls layers` takes.
@@ -353,4 +414,46 @@ pub struct ProfileArgs {
     /// One JSON object, times in seconds
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `new` takes.
+#[derive(Debug, Clone, Args)]
+pub struct NewArgs {
+    /// What to write
+    #[command(subcommand)]
+    pub what: NewWhat,
+}
+
+/// What can be written.
+#[derive(Debug, Clone, Subcommand)]
+pub enum NewWhat {
+    /// A study: on a folder of pictures for every concept and a pretrained network, every line explained
+    #[command(after_help = "Examples:\n  cavern new study\n  cavern new study example.toml --example")]
+    Study(NewStudy),
+}
+
+/// What `new study` takes.
+#[derive(Debug, Clone, Args)]
+pub struct NewStudy {
+    /// The file to write; one that is there is never written over
+    #[arg(default_value = "study.toml")]
+    pub file: PathBuf,
+    /// The quickstart instead, on pictures and a network that cavern brings along: it runs as it is
+    #[arg(long)]
+    pub example: bool,
+}
+
+/// What `completions` takes.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// What `man` takes.
+#[derive(Debug, Clone, Args)]
+pub struct ManArgs {
+    /// Folder for a page of every command [default: the main page on stdout]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }

@@ -31,8 +31,26 @@ fn help_names_every_command() {
     let output = cavern(&["--help"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     for command in [
-        "run", "extract", "fit", "localise", "maximise", "score", "report", "train", "validate", "dataset", "ls",
-        "compare", "predict", "profile", "inspect", "survey", "attack",
+        "run",
+        "extract",
+        "fit",
+        "localise",
+        "maximise",
+        "score",
+        "report",
+        "train",
+        "validate",
+        "dataset",
+        "ls",
+        "compare",
+        "predict",
+        "profile",
+        "inspect",
+        "survey",
+        "attack",
+        "new",
+        "completions",
+        "man",
     ] {
         assert!(text.contains(&format!("  {command}")), "{command}: {text}");
         assert_eq!(cavern(&[command, "--help"]).output().unwrap().status.code(), Some(0));
@@ -313,4 +331,28 @@ fn pictures_for_statistics_must_be_there() {
         let message = mistake(&[&["maximise"][..], &data, &[path]].concat());
         assert!(message.contains(path) && message.contains("folder"), "{message}");
     }
+}
+
+#[test]
+fn a_new_study_is_valid_and_never_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let _ = folders(dir.path());
+    let [own, example] = ["own.toml", "example.toml"].map(|name| dir.path().join(name).to_str().unwrap().to_owned());
+    for args in [&["new", "study", &own][..], &["new", "study", &example, "--example"]] {
+        let output = cavern(args).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), args[2]);
+        let message = mistake(args);
+        assert!(message.contains(args[2]) && message.contains("another name"), "{message}");
+    }
+    let root = format!("dataset.root={}", dir.path().join("data").display());
+    for command in [&["validate"][..], &["dataset", "check"]] {
+        let output = cavern(&[command, &[&own, "--set", &root]].concat()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && !text.contains("not there yet"), "{text}");
+    }
+    for layer in ["layer3.5", "layer4.2"] {
+        assert!(cavern(&["ls", "layers", "resnet50", "--match", layer]).output().unwrap().status.success());
+    }
+    let output = cavern(&["validate", &example]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("ok\n"));
 }

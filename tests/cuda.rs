@@ -79,7 +79,7 @@ fn an_ascent_climbs_the_same_way() {
             seed,
             start: None,
         };
-        let jobs: Vec<Job> = [("conv6:3", 0), ("conv6:3", 1), ("conv6:5@centre", 0)].map(job).into();
+        let jobs: Vec<Job> = [("conv6:3", 0), ("conv6:3", 1), ("conv6:3@centre", 0)].map(job).into();
         let options = MaximiseOptions {
             steps: 20,
             batch,
@@ -95,7 +95,8 @@ fn an_ascent_climbs_the_same_way() {
                 let scale = wanted.trace.iter().fold(0f32, |most, v| most.max(v.abs()));
                 let far = |(w, g): &(&f32, &f32)| (**w - **g).abs() > 1e-2 * scale;
                 assert_eq!(wanted.trace.iter().zip(&got.trace).filter(far).count(), 0, "{preset:?}, batch {batch}");
-                assert!((wanted.final_score - got.final_score).abs() < 1e-2 * scale, "{preset:?}, batch {batch}");
+                assert!((wanted.final_score - got.final_score).abs() <= 1e-2 * scale, "{preset:?}, batch {batch}");
+                assert!(scale > 0.0);
             }
         }
     }

@@ -5,10 +5,13 @@ pub mod stage;
 pub mod validate;
 
 pub mod compare;
+pub mod completions;
 pub mod dataset;
 pub mod inspect;
 pub mod ls;
+pub mod man;
 pub mod maximise;
+pub mod new;
 pub mod predict;
 pub mod profile;
 pub mod survey;
@@ -39,9 +42,12 @@ pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Validate(args) => validate::run(&args, out),
         Command::Dataset(args) => dataset::run(&args, out),
         Command::Ls(args) => ls::run(&args, out),
+        Command::New(args) => new::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),
         Command::Predict(args) => predict::run(&args, out),
         Command::Profile(args) => profile::run(&args, out),
+        Command::Completions(args) => completions::run(&args, out),
+        Command::Man(args) => man::run(&args, out),
         Command::Attack(args) => attack::run(&args, out),
     }
 }

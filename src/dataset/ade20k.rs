@@ -154,8 +154,8 @@ impl Layout for Ade20k {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Format;
     use crate::dataset::sample::{Dataset, Presence};
-    use crate::dataset::spec::Format;
     use image::{Rgb, RgbImage};
 
     const YES: Presence = Presence::Present;

@@ -214,7 +214,7 @@ impl Layout for Broden {
 mod tests {
     use super::*;
     use crate::dataset::sample::Sample;
-    use crate::dataset::spec::{Format, Tile};
+    use crate::dataset::{Format, Tile};
     use image::{Rgb, RgbImage};
 
     const YES: Presence = Presence::Present;

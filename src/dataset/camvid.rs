@@ -134,7 +134,7 @@ impl OfPictures for Camvid {
 mod tests {
     use super::*;
     use crate::dataset::sample::Dataset;
-    use crate::dataset::spec::{Format, Tile};
+    use crate::dataset::{Format, Tile};
     use image::RgbImage;
 
     fn spec(root: &Path, tile: Option<Tile>) -> DatasetSpec {

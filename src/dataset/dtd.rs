@@ -81,7 +81,7 @@ impl Layout for Dtd {
 mod tests {
     use super::*;
     use crate::dataset::sample::{Dataset, Presence};
-    use crate::dataset::spec::{Format, Tile};
+    use crate::dataset::{Format, Tile};
     use image::RgbImage;
 
     const LINES: &str =

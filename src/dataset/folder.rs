@@ -205,7 +205,7 @@ impl OfPictures for Folder {
 mod tests {
     use super::*;
     use crate::dataset::sample::Dataset;
-    use crate::dataset::spec::{Format, Tile};
+    use crate::dataset::{Format, Tile};
     use image::RgbImage;
 
     fn picture(path: &Path, seed: u8) {

@@ -209,8 +209,8 @@ impl Layout for FunnyBirds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Format;
     use crate::dataset::sample::{Dataset, Presence};
-    use crate::dataset::spec::Format;
     use image::{Rgba, RgbaImage};
 
     const YES: Presence = Presence::Present;

@@ -190,7 +190,7 @@ impl OfPictures for Manifest {
 mod tests {
     use super::*;
     use crate::dataset::sample::Dataset;
-    use crate::dataset::spec::{Format, Tile};
+    use crate::dataset::{Format, Tile};
     use image::RgbImage;
 
     /// Writes 8x8 images a.png to d.png, each of its own pixels, masks m.png (upper left quarter) and z.png (empty),

@@ -11,6 +11,7 @@ pub mod decode;
 pub mod dtd;
 pub mod elements;
 pub mod folder;
+pub mod format;
 pub mod funnybirds;
 pub mod idx;
 pub mod imported;
@@ -31,10 +32,11 @@ pub mod view;
 
 use std::path::Path;
 
+pub use format::{FORMATS, Format, FormatInfo};
 pub use mask::Mask;
 pub use preprocess::{Picture, Preprocess};
 pub use sample::{Dataset, Edit, Editing, Presence, Sample, Skipped};
-pub use spec::{DatasetSpec, Format, SplitSpec, Tile, World};
+pub use spec::{DatasetSpec, SplitSpec, Tile, World};
 pub use split::{Part, Split};
 pub use view::{Motion, Transform, View};
 

@@ -165,8 +165,8 @@ impl Layout for PascalPart {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Format;
     use crate::dataset::sample::{Dataset, Presence};
-    use crate::dataset::spec::Format;
     use image::{Rgb, RgbImage};
 
     const YES: Presence = Presence::Present;

@@ -5,37 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::format::Format;
 use crate::error::{Error, Result};
-
-/// Layouts that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// Procedural pictures of coloured, textured shapes; nothing is read from disk.
-    Elements,
-    /// One folder a concept, and folders of negatives.
-    Folder,
-    /// MNIST's format: `*-images-idx3-ubyte` and `*-labels-idx1-ubyte`, packed or not.
-    Idx,
-    /// `concepts.jsonl` beside images and masks.
-    Manifest,
-    /// CamVid road scenes: `images/{train,val}/*.jpg`, `masks/{train,val}/*.png`.
-    Camvid,
-    /// COCO 2017: `annotations/instances_{train,val}2017.json`, `{train,val}2017/*.jpg`.
-    Coco,
-    /// Broden: `index.csv`, `label.csv`, `images/SOURCE/…`.
-    Broden,
-    /// Describable Textures: `labels/labels_joint_anno.txt`, `images/CLASS/*.jpg`.
-    Dtd,
-    /// FunnyBirds: `dataset_{train,test}.json`, pictures and maps of their parts.
-    FunnyBirds,
-    /// ADE20K of 2016: `images/…/NAME.jpg`, `NAME_seg.png`, `NAME_parts_1.png`, with `objects.json`.
-    Ade20k,
-    /// PASCAL-Part, converted: `JPEGImages/ID.jpg`, `annotations/ID.json` and `ID_LAYER.png`.
-    PascalPart,
-    /// Activations made elsewhere, with labels and masks: `.npz` or `.safetensors`.
-    Imported,
-}
 
 /// The worlds of Elements: how colour and shape go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,25 +85,19 @@ impl DatasetSpec {
         }
     }
 
-    /// Whether its pictures are files of their own.
-    fn has_files(&self) -> bool {
-        !matches!(self.format, Format::Elements | Format::Idx | Format::Imported)
-    }
-
     /// Checks every value, and that every key belongs to the format.
     ///
     /// # Errors
     /// When one does not; the message names the key.
     pub fn check(&self) -> Result<()> {
-        let drawn = self.format == Format::Elements;
-        let foreign = [
-            ("root", drawn && self.root.is_some()),
-            ("tile", !self.has_files() && self.tile.is_some()),
-            ("group_until", self.format != Format::Folder && self.group_until.is_some()),
-            ("world", !drawn && self.world.is_some()),
+        let given = [
+            ("root", self.root.is_some()),
+            ("tile", self.tile.is_some()),
+            ("group_until", self.group_until.is_some()),
+            ("world", self.world.is_some()),
         ];
-        if let Some((key, _)) = foreign.iter().find(|(_, given)| *given) {
-            let problem = format!("does not belong to the format `{}`", format!("{:?}", self.format).to_lowercase());
+        if let Some((key, _)) = given.iter().find(|(key, given)| *given && !self.format.has(key)) {
+            let problem = format!("does not belong to the format `{}`", self.format.name());
             return Err(Error::key(format!("dataset.{key}"), problem, "remove it"));
         }
         if !(self.present_from > 0.0 && self.present_from <= 1.0) {

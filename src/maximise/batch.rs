@@ -6,13 +6,13 @@ use super::objective::Objective;
 
 /// Cuts a list into batches of at most `most`, of objectives that read the same layers. Neighbours with one label are the
 /// seeds of an objective; where they look at each other, they stay together, also if they are more.
-pub fn batches<'a, T>(
-    all: &'a [T],
+pub fn batches<T>(
+    all: &[T],
     most: usize,
     seeds_look: bool,
     of: impl Fn(&T) -> &Objective,
     label: impl Fn(&T) -> String,
-) -> Vec<&'a [T]> {
+) -> Vec<&[T]> {
     let alike = all.chunk_by(|a, b| of(a).nodes() == of(b).nodes());
     if !seeds_look {
         return alike.flat_map(|alike| alike.chunks(most)).collect();

@@ -15,14 +15,33 @@ use crate::error::{Error, Result};
 /// # Errors
 /// When the folder cannot be created or the file not written.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let persisted = neighbour(path, bytes)?.persist(path);
+    persisted.map(drop).map_err(|e| Error::io("write", path)(e.error))
+}
+
+/// As [`write_atomic`], but never over a file that is there.
+///
+/// # Errors
+/// When there is such a file, the folder cannot be created or the file not written.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    let persisted = neighbour(path, bytes)?.persist_noclobber(path);
+    persisted.map(drop).map_err(|e| match e.error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Error::file(path, "is there already, and is not written over", "give another name, or move it away")
+        }
+        _ => Error::io("write", path)(e.error),
+    })
+}
+
+/// A temporary file with these bytes in the folder of `path`.
+fn neighbour(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let mut builder = tempfile::Builder::new();
     let file = builder.permissions(Permissions::from_mode(0o666)).tempfile_in(folder);
     let mut file = file.map_err(Error::io("write in", folder))?;
     file.write_all(bytes).map_err(Error::io("write", path))?;
-    file.persist(path).map_err(|e| Error::io("write", path)(e.error))?;
-    Ok(())
+    Ok(file)
 }
 
 /// The indented JSON form of a value, with a line end.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::dataset::sample::{Dataset, Presence};
-use crate::dataset::spec::{Format, Tile};
+use crate::dataset::{Format, Tile};
 use image::RgbImage;
 
 const YES: Presence = Presence::Present;

@@ -1,7 +1,7 @@
 use image::Rgb;
 
 use super::*;
-use crate::dataset::spec::Format;
+use crate::dataset::Format;
 
 const WHITE: Rgb<u8> = Rgb([255; 3]);
 

@@ -294,7 +294,7 @@ mod tests {
     use ndarray_npy::NpzWriter;
 
     use super::*;
-    use crate::dataset::spec::Format;
+    use crate::dataset::Format;
 
     fn spec(path: &Path, concepts: &[&str]) -> DatasetSpec {
         let mut spec = DatasetSpec::of(Format::Imported);

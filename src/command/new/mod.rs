@@ -1,0 +1,53 @@
+//! `cavern new`: files to start from.
+
+use std::io::Write;
+
+use anyhow::Context as _;
+
+use crate::cli::{NewArgs, NewStudy, NewWhat};
+use crate::store::file::write_new;
+
+/// A study on one's own pictures, to be filled in.
+const TEMPLATE: &str = include_str!("study.toml");
+/// A study that runs as it is.
+const EXAMPLE: &str = include_str!("../../../probes/quickstart.toml");
+
+/// Writes what was asked for; the last line on stdout is the file.
+///
+/// # Errors
+/// When the file is there already, or cannot be written.
+pub fn run(args: &NewArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    match &args.what {
+        NewWhat::Study(args) => study(args, out),
+    }
+}
+
+fn study(args: &NewStudy, out: &mut dyn Write) -> anyhow::Result<()> {
+    write_new(&args.file, if args.example { EXAMPLE } else { TEMPLATE }.as_bytes())?;
+    let file = args.file.display();
+    let next = if args.example { "run" } else { "edit it, then check it with" };
+    let command = if args.example { "run" } else { "validate" };
+    tracing::info!("next: {next} `cavern {command} {file}`");
+    writeln!(out, "{file}").context("cannot write to stdout")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study::Study;
+
+    #[test]
+    fn both_are_studies_and_every_setting_of_the_template_is_explained() {
+        for text in [TEMPLATE, EXAMPLE] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("study.toml");
+            std::fs::write(&path, text).unwrap();
+            Study::read(&path, &[]).unwrap();
+        }
+        let lines: Vec<&str> = TEMPLATE.lines().collect();
+        let settings = |l: &str| !l.is_empty() && !l.starts_with('#');
+        for [before, line] in lines.array_windows() {
+            assert!(!settings(line) || before.starts_with("# "), "without a word before it: {line}");
+        }
+    }
+}
