@@ -109,6 +109,14 @@ document.querySelectorAll("details.late").forEach((part) => {
   part.addEventListener("toggle", () => fill(part), { once: true });
 });
 
+/** Opens what the address names. */
+function reveal() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) target.open = true;
+}
+addEventListener("hashchange", reveal);
+reveal();
+
 // Paper cannot be opened.
 let closed = [];
 addEventListener("beforeprint", () => {

@@ -1,10 +1,13 @@
 //! The report: one self-contained file that needs neither network nor script.
 
 mod compare;
+mod concept;
 mod counts;
 mod late;
 mod metrics;
 mod pictures;
+mod pivot;
+mod short;
 mod statistics;
 mod survey;
 
@@ -20,6 +23,7 @@ use super::finding::{Findings, findings};
 use super::info::{METRICS, MetricInfo, PROBES, metric_info};
 use super::page::{Page, Refusal};
 use super::select::by_key;
+use super::verdict::judged;
 use crate::error::{Error, Result};
 
 const TEMPLATE: &str = include_str!("../../reports/report.html");
@@ -56,6 +60,11 @@ struct Context<'a> {
     facts: &'a [(String, String)],
     study_text: &'a str,
     notes: &'a [String],
+    short: Option<short::Short>,
+    /// A part for each concept.
+    concepts: Vec<concept::Concept<'a>>,
+    /// Whether parts of concepts are made when they are opened.
+    long: bool,
     findings: Findings,
     counts: counts::Counts,
     refusals: &'a [Refusal],
@@ -71,10 +80,10 @@ struct Context<'a> {
     correlations: Vec<statistics::Correlated>,
     fp_cosines: Vec<metrics::FpCosine>,
     layers: Vec<metrics::LayerTable>,
-    overlays: Vec<pictures::Layer>,
-    /// How many of them the page holds, and how many there are.
+    /// How many maps the page holds, and how many there are.
     maps: [usize; 2],
-    renderings: Vec<pictures::Layer>,
+    /// Those of no concept.
+    renderings: Vec<pictures::Grid>,
     skipped: &'a [(String, String)],
     metrics: Vec<Entry>,
     probes: Vec<Entry>,
@@ -89,6 +98,7 @@ pub fn html(page: &Page<'_>, figures: &[(String, String)]) -> Result<String> {
     let (metrics, probes) = glossary(page);
     let rows = &by_key(page.rows);
     let maps = pictures::held(&page.overlays);
+    let (names, judged) = (page.concepts(), judged(rows));
     let context = Context {
         style: STYLE,
         title: page.title,
@@ -96,6 +106,9 @@ pub fn html(page: &Page<'_>, figures: &[(String, String)]) -> Result<String> {
         facts: &page.facts,
         study_text: &page.study_text,
         notes: &page.notes,
+        short: short::short(&judged, &names),
+        concepts: concept::concepts(page, rows, &names, &judged, &maps, figures),
+        long: late::is_long(rows),
         findings: findings(rows, &page.comparisons, &page.correlations),
         counts: counts::counts(&page.counts),
         refusals: &page.refusals,
@@ -111,9 +124,8 @@ pub fn html(page: &Page<'_>, figures: &[(String, String)]) -> Result<String> {
         correlations: statistics::correlated(&page.correlations, "accuracy"),
         fp_cosines: metrics::fp_cosines(rows),
         layers: metrics::layer_tables(rows, &page.refusals),
-        overlays: pictures::overlays(&maps),
         maps: [maps.len(), page.overlays.len()],
-        renderings: pictures::renderings(&page.renderings),
+        renderings: pictures::renderings(&concept::others(page, &names)),
         skipped: &page.skipped,
         metrics,
         probes,

@@ -18,6 +18,7 @@ mod select;
 pub mod survey;
 pub mod table;
 pub mod units;
+mod verdict;
 
 pub use comparison::{ByProbe, Comparison, Pictures, comparisons};
 pub use correlation::{Correlation, TRUTH, correlations};

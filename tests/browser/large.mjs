@@ -51,9 +51,11 @@ const checks = {
     assert.ok((await rows.allTextContents()).every((text) => /svm/i.test(text) && /accuracy/i.test(text)));
   },
 
-  async "its table by probe opens"({ page }) {
-    tell("opening it", await until(page, open("layer")));
-    assert.ok((await page.locator("details.layer").first().locator("tbody tr").count()) > 2000);
+  async "the part of a concept opens"({ page }) {
+    tell("opening it", await until(page, open("concept")));
+    const part = page.locator("details.concept").first();
+    assert.ok((await part.locator(".pivot tbody tr").count()) > 40);
+    assert.ok((await part.locator("img").count()) > 0);
   },
 };
 

@@ -4,6 +4,16 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::super::row::MetricRow;
+
+/// A page with more numbers than this makes its tables when they are opened.
+const MOST_WRITTEN: usize = 20_000;
+
+/// Whether a page leaves its long tables, and what belongs to single concepts, until they are looked at.
+pub(super) fn is_long(rows: &[MetricRow]) -> bool {
+    rows.len() > MOST_WRITTEN
+}
+
 /// The rows of a table, packed. A row is its cells' numbers in the list of words, in base 36, with commas between; a cell that
 /// repeats the one above it is empty, and so is what follows the last that does not. `reports/page.js` unpacks it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
