@@ -25,6 +25,10 @@ real assets="assets":
 browser shots="":
     tests/browser/run "" {{shots}}
 
+# Make reports/example again
+example:
+    reports/example/make
+
 # The engine's speed: whole networks and each operation; a name chooses
 bench *names:
     cargo bench --bench engine -- {{names}}

@@ -11,7 +11,7 @@ mod short;
 mod statistics;
 mod survey;
 
-pub use compare::compare_html;
+pub use compare::{ComparePage, compare_html, compare_markdown};
 pub use survey::survey_html;
 
 use minijinja::value::Serde;

@@ -53,12 +53,13 @@ const CAPTIONS: [(&str, &str); 18] = [
     ("layers", "F5. The same by layer, from left to right in the order of their names. Circles full, triangles ti."),
     (
         "scatter",
-        "F6. Accuracy against alignment over concepts, probes and variants of a layer. Intervals of the rank correlation draw \
-         concepts.",
+        "F6. Accuracy against alignment over concepts, probes and variants of a layer; lines across are the mean null levels. \
+         Intervals of the rank correlation draw concepts.",
     ),
     (
         "concept",
-        "Accuracy against alignment for this concept: a point for each layer, probe and variant; lines are 95 % intervals.",
+        "Accuracy against alignment for this concept: a point for each layer, probe and variant; lines at points are 95 % \
+         intervals, lines across the mean null levels.",
     ),
     (
         "forest",

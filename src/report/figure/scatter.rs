@@ -25,6 +25,9 @@ const TOP: i32 = 48;
 const PLOT_W: i32 = CELL - LEFT - 18;
 const PLOT_H: i32 = PANEL - TOP - 54;
 
+/// The colour of null levels.
+const NULL: RGBColor = RGBColor(120, 126, 136);
+
 /// The metrics of a concept's own figure.
 const OF_CONCEPT: [&str; 6] = ["hard_h3", "hard_h2", "seg_auroc", "seg_iou", "icc", "direction_cosine"];
 
@@ -144,14 +147,16 @@ fn legend<'a>(drawn: &[Series<'a>]) -> Vec<(&'a str, (i32, i32))> {
 }
 
 fn draw_panel(root: &Area<'_>, panel: &Panel<'_>, (left, top): (i32, i32)) -> Result<()> {
+    let nulls = (null(panel.points.iter().map(|p| p.x)), null(panel.points.iter().map(|p| p.y)));
     let frame = Frame {
         at: (left + LEFT, top + TOP),
         size: (PLOT_W, PLOT_H),
-        x: range(panel.points.iter().map(|p| p.x.value)),
-        y: range(panel.points.iter().map(|p| p.y.value)),
+        x: range(panel.points.iter().map(|p| p.x.value).chain(nulls.0)),
+        y: range(panel.points.iter().map(|p| p.y.value).chain(nulls.1)),
     };
     frame.draw_x(root)?;
     frame.draw_y(root)?;
+    draw_nulls(root, nulls, &frame)?;
     for p in &panel.points {
         let faint = pale(probe_colour(p.series.0), 0.6);
         let (x, y) = (frame.x(p.x.value), frame.y(p.y.value));
@@ -170,6 +175,25 @@ fn draw_panel(root: &Area<'_>, panel: &Panel<'_>, (left, top): (i32, i32)) -> Re
     let middle = left + LEFT + PLOT_W / 2;
     let below = text(12, INK, HPos::Center, VPos::Top);
     write(root, metric_short(panel.against), (middle, top + TOP + PLOT_H + 28), &below)
+}
+
+/// Where the two numbers would be with nothing to find.
+fn draw_nulls(root: &Area<'_>, (x, y): (Option<f64>, Option<f64>), frame: &Frame) -> Result<()> {
+    let ((left, top), (right, bottom)) = (frame.at, frame.end());
+    if let Some(x) = x.map(|null| frame.x(null)) {
+        line(root, (x, top), (x, bottom), NULL)?;
+    }
+    if let Some(y) = y.map(|null| frame.y(null)) {
+        line(root, (left, y), (right, y), NULL)?;
+        write(root, "null", (right, y - 3), &text(11, MUTED, HPos::Right, VPos::Bottom))?;
+    }
+    Ok(())
+}
+
+/// The mean null level; a ceiling is none.
+fn null<'a>(of: impl Iterator<Item = &'a Estimate>) -> Option<f64> {
+    let nulls: Vec<f64> = of.filter(|e| !e.has_ceiling() && e.null.is_finite()).map(|e| e.null).collect();
+    (!nulls.is_empty()).then(|| nulls.iter().sum::<f64>() / nulls.len() as f64)
 }
 
 /// A point: filled for a probe, hollow for one that only shows chance.
