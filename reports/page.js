@@ -117,10 +117,10 @@ function reveal() {
 addEventListener("hashchange", reveal);
 reveal();
 
-// Paper cannot be opened.
+// Paper cannot be opened. Tables of thousands of rows stay off it.
 let closed = [];
 addEventListener("beforeprint", () => {
-  closed = [...document.querySelectorAll("details:not([open])")];
+  closed = [...document.querySelectorAll("details:not([open], .long)")];
   closed.forEach((part) => { part.open = true; fill(part); });
 });
 addEventListener("afterprint", () => closed.forEach((part) => (part.open = false)));
