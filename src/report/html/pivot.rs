@@ -45,7 +45,8 @@ struct Line {
     span: Option<usize>,
     probe: String,
     variant: String,
-    null_probe: bool,
+    /// Its class in the style sheet: of a layer's first line, and of a probe without a concept.
+    kind: &'static str,
     cells: Vec<Cell>,
     /// Why some of the cells are not defined.
     reason: String,
@@ -91,7 +92,12 @@ pub(super) fn pivot(rows: &[MetricRow], refusals: &[Refusal]) -> Pivot {
                 span: (i == 0).then_some(all.len()),
                 probe: probe_label(probe).to_owned(),
                 variant: (*variant).to_owned(),
-                null_probe: is_null(probe),
+                kind: match (i == 0, is_null(probe)) {
+                    (true, true) => "start nullprobe",
+                    (true, false) => "start",
+                    (false, true) => "nullprobe",
+                    (false, false) => "",
+                },
                 cells,
             }
         };
