@@ -21,6 +21,14 @@ real assets="assets":
     tests/fetch-assets.sh {{assets}}
     CAVERN_ASSETS={{assets}} cargo test --release -- --ignored real
 
+# The report in a real browser; pictures of it go to a folder
+browser shots="":
+    tests/browser/run "" {{shots}}
+
+# Make reports/example again
+example:
+    reports/example/make
+
 # The engine's speed: whole networks and each operation; a name chooses
 bench *names:
     cargo bench --bench engine -- {{names}}

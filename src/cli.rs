@@ -58,7 +58,7 @@ pub enum Command {
     /// Write tables, figures and the page of a scored study
     #[command(after_help = "Example: cavern report probes/quickstart.toml")]
     Report(StudyArgs),
-    /// Compare the probes of finished runs over concepts, and hold every metric against the truth
+    /// Hold finished runs against the first: what differs in inputs and numbers; compare probes over all of them
     #[command(after_help = "Example: cavern compare runs/alignment_elements-* --out comparison\n\
         Runs may differ in seed, world, data and model. The last line on stdout is a page.")]
     Compare(CompareArgs),

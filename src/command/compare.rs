@@ -5,21 +5,19 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-
 use super::stage::set_threads;
 use crate::cli::CompareArgs;
 use crate::error::{Error, Result};
 use crate::metric::CompareOptions;
-use crate::report::{self, ByProbe, Correlation, MetricRow, Run, TRUTH};
+use crate::report::{self, ByProbe, ComparePage, Correlation, MetricRow, Run, TRUTH};
 use crate::seed::Seed;
 use crate::store::file::write_atomic;
 
 /// What a folder must hold.
 const TABLE: &str = "metrics.parquet";
 
-/// Compares probes over the concepts of all runs, and metrics with the truth; prints what was found and writes tables,
-/// figures and a page. The last line on stdout is the page.
+/// Holds every run against the first, compares probes over the concepts of all runs, and metrics with the truth; prints what
+/// was found and writes tables, figures and a page, as HTML and Markdown. The last line on stdout is the page.
 ///
 /// # Errors
 /// When a folder is no finished run or is given twice, a metric was measured in none, or the output cannot be written.
@@ -40,30 +38,69 @@ pub fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<()> {
         );
     }
     correlations.extend(report::correlations(&runs, "accuracy", &options, seed));
-    let mut text = String::new();
-    truth_table(&correlations, &mut text)?;
-    for finding in report::of_runs(&comparisons, &correlations) {
-        writeln!(text, "{}\n  {}\n", finding.about, finding.text)?;
-    }
+    let page = ComparePage {
+        runs: finished.iter().map(|f| (f.name.clone(), f.about())).collect(),
+        inputs: report::inputs(&finished.iter().map(|f| f.manifest.clone()).collect::<Vec<_>>()),
+        differences: report::differences(&runs, &options, seed),
+        comparisons,
+        correlations,
+    };
+    write_files(&args.out, &page, &finished)?;
+    write!(out, "{}", told(&page)?).and_then(|()| writeln!(out, "{}", args.out.join("compare.html").display()))?;
+    Ok(())
+}
+
+fn write_files(folder: &Path, page: &ComparePage<'_>, finished: &[Finished]) -> Result<()> {
     let rows: Vec<MetricRow> = finished.iter().flat_map(|f| f.rows.iter().cloned()).collect();
-    let figures = report::compared(&rows, &correlations)?;
-    let about: Vec<(String, String)> = finished.iter().map(|f| (f.name.clone(), f.about.clone())).collect();
-    let page = report::compare_html(&about, &comparisons, &correlations, &figures)?;
-    let write = |name: &str, bytes: &[u8]| write_atomic(&args.out.join(name), bytes);
-    write("comparisons.csv", &report::comparisons_csv(&comparisons)?)?;
-    write("correlations.csv", &report::correlations_csv(&correlations)?)?;
+    let figures = report::compared(&rows, &page.correlations)?;
+    let write = |name: &str, bytes: &[u8]| write_atomic(&folder.join(name), bytes);
+    write("comparisons.csv", &report::comparisons_csv(&page.comparisons)?)?;
+    write("correlations.csv", &report::correlations_csv(&page.correlations)?)?;
+    if finished.len() > 1 {
+        write("differences.csv", &report::differences_csv(&page.differences.over_concepts)?)?;
+        write("matched.csv", &report::matched_csv(&page.differences.matched)?)?;
+    }
     for (name, svg) in &figures {
         write(&format!("figures/{name}"), svg.as_bytes())?;
     }
-    write("compare.html", page.as_bytes())?;
-    writeln!(out, "{text}{}", args.out.join("compare.html").display()).context("cannot write to stdout")
+    write("compare.md", report::compare_markdown(page)?.as_bytes())?;
+    write("compare.html", report::compare_html(page, &figures)?.as_bytes())
+}
+
+/// What is printed: what differs in the inputs and in the numbers, what follows the truth, what can be said.
+fn told(page: &ComparePage<'_>) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    for input in &page.inputs {
+        writeln!(text, "{}: {} is {}", input.group, input.key, input.values.join(" | "))?;
+    }
+    let first = page.runs.first().map_or("", |r| r.0.as_str());
+    for o in &page.differences.overlaps {
+        let own = || page.differences.over_concepts.iter().filter(|d| d.run == o.run);
+        let held = own().filter(|d| d.holds()).count();
+        writeln!(
+            text,
+            "{} against {first}: {} rows match, {held} of {} differences over concepts are shown",
+            o.run,
+            o.matched,
+            own().count()
+        )?;
+        o.unmatched.iter().try_for_each(|u| writeln!(text, "  {u}"))?;
+    }
+    if !page.differences.overlaps.is_empty() {
+        writeln!(text)?;
+    }
+    truth_table(&page.correlations, &mut text)?;
+    for finding in report::of_runs(&page.comparisons, &page.correlations) {
+        writeln!(text, "{}\n  {}\n", finding.about, finding.text)?;
+    }
+    Ok(text)
 }
 
 /// A finished run.
 struct Finished {
     name: String,
-    /// Model, data and seed.
-    about: String,
+    /// What it was made from; null where there is no manifest.
+    manifest: serde_json::Value,
     folder: PathBuf,
     rows: Vec<MetricRow>,
 }
@@ -84,20 +121,20 @@ impl Finished {
         let name = folder.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         // One name a run, whatever the study is called: figures and pages key rows by it.
         rows.iter_mut().for_each(|r| r.study.clone_from(&name));
-        Ok(Self { about: about(&folder, &rows), name, folder, rows })
+        let manifest = std::fs::read(folder.join("manifest.json")).unwrap_or_default();
+        Ok(Self { manifest: serde_json::from_slice(&manifest).unwrap_or_default(), name, folder, rows })
     }
-}
 
-/// What was run, from the manifest; what the table says where there is none.
-fn about(folder: &Path, rows: &[MetricRow]) -> String {
-    let bytes = std::fs::read(folder.join("manifest.json")).unwrap_or_default();
-    let manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let study = &manifest["study"];
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let model = rows.first().map_or_else(String::new, |r| r.model.clone());
-    let seed = rows.first().map_or(0, |r| r.seed);
-    let parts = [text(&study["dataset"]["format"]), text(&study["dataset"]["world"]), model, format!("seed {seed}")];
-    parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(", ")
+    /// Model, data and seed, from the manifest; what the table says where there is none.
+    fn about(&self) -> String {
+        let study = &self.manifest["study"];
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let model = self.rows.first().map_or_else(String::new, |r| r.model.clone());
+        let seed = self.rows.first().map_or(0, |r| r.seed);
+        let parts =
+            [text(&study["dataset"]["format"]), text(&study["dataset"]["world"]), model, format!("seed {seed}")];
+        parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Refuses a run that is given twice, and two runs of one name.

@@ -11,9 +11,48 @@ use crate::maximise::png;
 use crate::metric::{CompareOptions, Estimate};
 use crate::seed::Seed;
 
-const LAYERS: [&str; 2] = ["layer2", "layer3"];
-const CONCEPTS: [&str; 4] = ["circle", "red", "striped", "triangle"];
 const PROBES: [&str; 7] = ["classifier", "pattern", "segmentation", "fp", "cured", "random", "permuted"];
+
+/// What a made-up study is about.
+pub(super) struct Size {
+    layers: Vec<String>,
+    concepts: Vec<String>,
+    probes: Vec<&'static str>,
+    variants: Vec<&'static str>,
+    /// Concepts with maps, the examples of each true and false positive, and the maps' side in pixels.
+    mapped: Vec<String>,
+    examples: usize,
+    side: usize,
+}
+
+impl Size {
+    /// Two layers, four concepts, seven probes, two variants.
+    pub(super) fn small() -> Self {
+        Self {
+            layers: vec!["layer2".to_owned(), "layer3".to_owned()],
+            concepts: ["circle", "red", "striped", "triangle"].map(str::to_owned).to_vec(),
+            probes: PROBES.to_vec(),
+            variants: vec!["full", "ti"],
+            mapped: vec!["red".to_owned(), "triangle".to_owned()],
+            examples: 1,
+            side: 64,
+        }
+    }
+
+    /// Four layers, 200 concepts, twelve probes.
+    pub(super) fn large() -> Self {
+        let concepts: Vec<String> = (1..=200).map(|i| format!("concept {i}")).collect();
+        Self {
+            layers: (1..=4).map(|i| format!("layer{i}")).collect(),
+            mapped: concepts.clone(),
+            concepts,
+            probes: [PROBES.as_slice(), &["ridge", "svm", "lda", "mean_difference", "fast_cav"]].concat(),
+            variants: vec!["ti"],
+            examples: 3,
+            side: 224,
+        }
+    }
+}
 
 /// A row without interval and null.
 pub(super) fn row(layer: &str, concept: &str, probe: &str, variant: &str, metric: &str, value: f64) -> MetricRow {
@@ -96,8 +135,8 @@ fn level(probe: &str, metric: &str) -> f64 {
     }
 }
 
-/// A complete table of two layers, four concepts, seven probes and two variants.
-pub(super) fn rows() -> Vec<MetricRow> {
+/// A complete table.
+pub(super) fn rows(size: &Size) -> Vec<MetricRow> {
     let metrics = [
         "accuracy",
         "auroc",
@@ -112,13 +151,13 @@ pub(super) fn rows() -> Vec<MetricRow> {
         "seed_stability",
     ];
     let mut out = Vec::new();
-    for layer in LAYERS {
-        for concept in CONCEPTS {
-            for probe in PROBES {
-                for variant in ["full", "ti"] {
+    for layer in &size.layers {
+        for concept in &size.concepts {
+            for probe in &size.probes {
+                for variant in &size.variants {
                     for metric in metrics {
                         let x = out.len() as f64;
-                        let ti = if variant == "ti" && metric != "accuracy" { 0.06 } else { 0.0 };
+                        let ti = if *variant == "ti" && metric != "accuracy" { 0.06 } else { 0.0 };
                         let value = (level(probe, metric) + ti + 0.07 * wave(x)).clamp(-1.0, 1.0);
                         out.push(estimated(row(layer, concept, probe, variant, metric, value)));
                     }
@@ -186,13 +225,14 @@ fn extras(out: &mut Vec<MetricRow>, layer: &str, concept: &str, probe: &str, var
 }
 
 /// A picture of a bright disc, its mask, and a map that lies `off` pixels beside it.
-fn picture(off: f32) -> Vec<u8> {
-    let side = 64usize;
+fn picture(off: f32, side: usize) -> Vec<u8> {
+    let unit = side as f32 / 64.0;
     let disc = |x: f32, y: f32| (x - 24.0).hypot(y - 36.0) < 14.0;
+    let at = |i: usize| ((i % side) as f32 / unit, (i / side) as f32 / unit);
     let image = RgbImage::from_fn(side as u32, side as u32, |x, y| {
-        if disc(x as f32, y as f32) { Rgb([210, 60, 50]) } else { Rgb([200, 205, 190 - (x + y) as u8 / 2]) }
+        let (x, y) = at(y as usize * side + x as usize);
+        if disc(x, y) { Rgb([210, 60, 50]) } else { Rgb([200, 205, 190 - (x + y) as u8 / 2]) }
     });
-    let at = |i: usize| ((i % side) as f32, (i / side) as f32);
     let map: Vec<f32> = (0..side * side)
         .map(|i| {
             let (x, y) = at(i);
@@ -212,24 +252,24 @@ fn noise(seed: u64) -> Vec<u8> {
     png(&image).unwrap()
 }
 
-fn overlays() -> Vec<Overlay> {
+fn overlays(size: &Size) -> Vec<Overlay> {
+    let pictures: Vec<Vec<u8>> = (0..size.probes.len()).map(|p| picture(p as f32 * 5.0, size.side)).collect();
+    let outcomes = [("true positive", size.examples), ("false positive", size.examples), ("true negative", 1)];
     let mut out = Vec::new();
-    for layer in LAYERS {
-        for (c, concept) in ["red", "triangle"].iter().enumerate() {
-            for (p, probe) in PROBES.iter().take(5).enumerate() {
-                for outcome in ["true positive", "false positive", "true negative"] {
-                    out.push(Overlay {
-                        layer: layer.to_owned(),
-                        concept: (*concept).to_owned(),
-                        probe: (*probe).to_owned(),
-                        variant: if c == 0 { "full" } else { "ti" }.to_owned(),
-                        outcome: outcome.to_owned(),
-                        sample: format!("test/{concept}/{:05}.png", 17 * p + c),
-                        score: 2.4 - p as f64,
-                        file: format!("maps/{layer}-{concept}-{probe}.png"),
-                        png: picture(p as f32 * 5.0),
-                    });
-                }
+    for (c, concept) in size.mapped.iter().enumerate() {
+        for (p, probe) in size.probes.iter().enumerate().filter(|(_, p)| !["random", "permuted"].contains(p)) {
+            for (outcome, example) in outcomes.iter().flat_map(|(o, n)| (0..*n).map(move |i| (*o, i))) {
+                out.push(Overlay {
+                    layer: size.layers[size.layers.len() - 1].clone(),
+                    concept: concept.clone(),
+                    probe: (*probe).to_owned(),
+                    variant: size.variants[c % size.variants.len()].to_owned(),
+                    outcome: outcome.to_owned(),
+                    sample: format!("test/{concept}/{:05}.png", 17 * example + c),
+                    score: 2.4 - p as f64,
+                    file: format!("maps/{concept}-{probe}-{example}.png"),
+                    png: pictures[p].clone(),
+                });
             }
         }
     }
@@ -259,22 +299,23 @@ fn renderings() -> Vec<RenderingFigure> {
     out
 }
 
-fn cosines() -> Vec<CosineMatrix> {
-    let names: Vec<String> = PROBES.iter().take(6).map(|p| (*p).to_owned()).collect();
+fn cosines(size: &Size) -> Vec<CosineMatrix> {
+    let names: Vec<String> = size.probes.iter().filter(|p| **p != "permuted").map(|p| (*p).to_owned()).collect();
+    let count = names.len();
     let value = |i: usize, j: usize| match (i, j) {
         _ if i == j => 1.0,
         (4, 3) | (3, 4) => f64::NAN,
         _ => 0.5 * wave((i * j + i + j) as f64) + 0.2,
     };
-    let values: Vec<Vec<f64>> = (0..6).map(|i| (0..6).map(|j| value(i, j)).collect()).collect();
+    let values: Vec<Vec<f64>> = (0..count).map(|i| (0..count).map(|j| value(i, j)).collect()).collect();
     let matrix = |layer: &str, concept: &str| CosineMatrix {
         layer: layer.to_owned(),
         concept: concept.to_owned(),
-        variant: "full".to_owned(),
+        variant: size.variants[0].to_owned(),
         names: names.clone(),
         values: values.clone(),
     };
-    LAYERS.iter().flat_map(|l| CONCEPTS.iter().map(|c| matrix(l, c))).collect()
+    size.layers.iter().flat_map(|l| size.concepts.iter().map(|c| matrix(l, c))).collect()
 }
 
 fn norms() -> Vec<NormMap> {
@@ -311,17 +352,17 @@ fn traces() -> Vec<Trace> {
     .collect()
 }
 
-fn counts() -> Vec<ConceptCount> {
+fn counts(size: &Size) -> Vec<ConceptCount> {
     let mut out = Vec::new();
-    for (i, concept) in CONCEPTS.iter().enumerate() {
-        for (part, size) in [("fit", 1200), ("val", 300), ("test", 500)] {
-            let unknown = if i == 2 { size / 10 } else { 0 };
-            let present = size * (i + 2) / 9;
+    for (i, concept) in size.concepts.iter().enumerate() {
+        for (part, all) in [("fit", 1200), ("val", 300), ("test", 500)] {
+            let unknown = if i == 2 { all / 10 } else { 0 };
+            let present = all * (i % 4 + 2) / 9;
             out.push(ConceptCount {
-                concept: (*concept).to_owned(),
+                concept: concept.clone(),
                 part: part.to_owned(),
                 present,
-                absent: size - present - unknown,
+                absent: all - present - unknown,
                 unknown,
             });
         }
@@ -330,7 +371,7 @@ fn counts() -> Vec<ConceptCount> {
 }
 
 /// A page with something in every section.
-pub(super) fn page(rows: &[MetricRow]) -> Page<'_> {
+pub(super) fn page<'a>(rows: &'a [MetricRow], size: &Size) -> Page<'a> {
     let fact = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     let (run, options) = ([Run { name: "demo", rows }], CompareOptions { bootstrap: 100 });
     Page {
@@ -350,11 +391,12 @@ pub(super) fn page(rows: &[MetricRow]) -> Page<'_> {
         ],
         study_text: "name = \"demo\"\nseed = 1\n\n[model]\nname = \"resnet50\"\nlayers = [\"layer2\", \"layer3\"]\n"
             .to_owned(),
-        counts: counts(),
-        refusals: LAYERS
+        counts: counts(size),
+        refusals: size
+            .layers
             .iter()
             .map(|layer| Refusal {
-                layer: (*layer).to_owned(),
+                layer: layer.clone(),
                 variant: "full".to_owned(),
                 concept: "circle".to_owned(),
                 probe: "cured".to_owned(),
@@ -371,9 +413,9 @@ pub(super) fn page(rows: &[MetricRow]) -> Page<'_> {
             fact("striped", "texture"),
         ],
         norms: norms(),
-        overlays: overlays(),
+        overlays: overlays(size),
         renderings: renderings(),
-        cosines: cosines(),
+        cosines: cosines(size),
         traces: traces(),
         training: training(),
         skipped: vec![

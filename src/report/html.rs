@@ -1,13 +1,17 @@
 //! The report: one self-contained file that needs neither network nor script.
 
 mod compare;
+mod concept;
 mod counts;
+mod late;
 mod metrics;
 mod pictures;
+mod pivot;
+mod short;
 mod statistics;
 mod survey;
 
-pub use compare::compare_html;
+pub use compare::{ComparePage, compare_html, compare_markdown};
 pub use survey::survey_html;
 
 use minijinja::value::Serde;
@@ -19,11 +23,13 @@ use super::finding::{Findings, findings};
 use super::info::{METRICS, MetricInfo, PROBES, metric_info};
 use super::page::{Page, Refusal};
 use super::select::by_key;
+use super::verdict::judged;
 use crate::error::{Error, Result};
 
 const TEMPLATE: &str = include_str!("../../reports/report.html");
 const MACROS: &str = include_str!("../../reports/macros.html");
 const STYLE: &str = include_str!("../../reports/style.css");
+const SCRIPT: &str = include_str!("../../reports/page.js");
 
 /// A name with its one-line explanation.
 #[derive(Debug, Serialize)]
@@ -36,9 +42,14 @@ struct Entry {
 /// A figure with its caption.
 #[derive(Debug, Serialize)]
 struct Drawing<'a> {
+    /// Empty where the figure is too large for the page.
     svg: &'a str,
+    file: &'a str,
     caption: &'static str,
 }
+
+/// Figures of more bytes than this, with tens of thousands of marks, are linked to.
+const LARGEST_FIGURE: usize = 1_000_000;
 
 /// Everything the template names.
 #[derive(Debug, Serialize)]
@@ -49,6 +60,11 @@ struct Context<'a> {
     facts: &'a [(String, String)],
     study_text: &'a str,
     notes: &'a [String],
+    short: Option<short::Short>,
+    /// A part for each concept.
+    concepts: Vec<concept::Concept<'a>>,
+    /// Whether parts of concepts are made when they are opened.
+    long: bool,
     findings: Findings,
     counts: counts::Counts,
     refusals: &'a [Refusal],
@@ -64,8 +80,10 @@ struct Context<'a> {
     correlations: Vec<statistics::Correlated>,
     fp_cosines: Vec<metrics::FpCosine>,
     layers: Vec<metrics::LayerTable>,
-    overlays: Vec<pictures::Layer>,
-    renderings: Vec<pictures::Layer>,
+    /// How many maps the page holds, and how many there are.
+    maps: [usize; 2],
+    /// Those of no concept.
+    renderings: Vec<pictures::Grid>,
     skipped: &'a [(String, String)],
     metrics: Vec<Entry>,
     probes: Vec<Entry>,
@@ -79,6 +97,8 @@ pub fn html(page: &Page<'_>, figures: &[(String, String)]) -> Result<String> {
     let of = |starts: &[&str]| starts.iter().flat_map(|s| drawings(figures, s)).collect::<Vec<_>>();
     let (metrics, probes) = glossary(page);
     let rows = &by_key(page.rows);
+    let maps = pictures::held(&page.overlays);
+    let (names, judged) = (page.concepts(), judged(rows));
     let context = Context {
         style: STYLE,
         title: page.title,
@@ -86,6 +106,9 @@ pub fn html(page: &Page<'_>, figures: &[(String, String)]) -> Result<String> {
         facts: &page.facts,
         study_text: &page.study_text,
         notes: &page.notes,
+        short: short::short(&judged, &names),
+        concepts: concept::concepts(page, rows, &names, &judged, &maps, figures),
+        long: late::is_long(rows),
         findings: findings(rows, &page.comparisons, &page.correlations),
         counts: counts::counts(&page.counts),
         refusals: &page.refusals,
@@ -101,8 +124,8 @@ pub fn html(page: &Page<'_>, figures: &[(String, String)]) -> Result<String> {
         correlations: statistics::correlated(&page.correlations, "accuracy"),
         fp_cosines: metrics::fp_cosines(rows),
         layers: metrics::layer_tables(rows, &page.refusals),
-        overlays: pictures::overlays(&page.overlays),
-        renderings: pictures::renderings(&page.renderings),
+        maps: [maps.len(), page.overlays.len()],
+        renderings: pictures::renderings(&concept::others(page, &names)),
         skipped: &page.skipped,
         metrics,
         probes,
@@ -114,6 +137,7 @@ fn rendered(template: &str, context: &impl Serialize) -> Result<String> {
     let whole = format!("{MACROS}{template}");
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_global("script", SCRIPT);
     environment.add_template("page.html", &whole).map_err(failed)?;
     environment.get_template("page.html").and_then(|t| t.render(Serde(context))).map_err(failed)
 }
@@ -121,7 +145,8 @@ fn rendered(template: &str, context: &impl Serialize) -> Result<String> {
 /// The figures whose file names begin so.
 fn drawings<'a>(figures: &'a [(String, String)], start: &str) -> Vec<Drawing<'a>> {
     let own = figures.iter().filter(|(name, _)| name.starts_with(start));
-    own.map(|(name, svg)| Drawing { svg, caption: caption(name) }).collect()
+    let shown = |svg: &'a str| if svg.len() > LARGEST_FIGURE { "" } else { svg };
+    own.map(|(name, svg)| Drawing { svg: shown(svg), file: name, caption: caption(name) }).collect()
 }
 
 /// Explanations of the metrics and probes that occur.
@@ -153,8 +178,8 @@ mod tests {
 
     #[test]
     fn the_demo_page_loads_nothing_and_has_only_numbers() {
-        let rows = demo::rows();
-        let page = demo::page(&rows);
+        let rows = demo::rows(&demo::Size::small());
+        let page = demo::page(&rows, &demo::Size::small());
         let text = render(&page);
         if let Some(path) = std::env::var_os("CAVERN_REPORT_DEMO") {
             std::fs::write(path, &text).unwrap();
@@ -169,18 +194,26 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "writes the page of a large study to $CAVERN_LARGE_PAGE, for tests/browser"]
+    fn a_large_page() {
+        let size = demo::Size::large();
+        let rows = demo::rows(&size);
+        std::fs::write(std::env::var_os("CAVERN_LARGE_PAGE").unwrap(), render(&demo::page(&rows, &size))).unwrap();
+    }
+
+    #[test]
     fn the_same_page_gives_the_same_bytes() {
-        let rows = demo::rows();
+        let rows = demo::rows(&demo::Size::small());
         let mut other = rows.clone();
         other.reverse();
         // Not assert_eq, which would print both pages.
-        assert!(render(&demo::page(&rows)) == render(&demo::page(&other)));
+        assert!(render(&demo::page(&rows, &demo::Size::small())) == render(&demo::page(&other, &demo::Size::small())));
     }
 
     #[test]
     fn names_are_escaped_everywhere() {
         let evil = "<script>alert(1)</script>";
-        let mut rows = demo::rows();
+        let mut rows = demo::rows(&demo::Size::small());
         for row in &mut rows {
             for field in
                 [&mut row.study, &mut row.layer, &mut row.model, &mut row.parameter, &mut row.estimate.null_kind]
@@ -189,7 +222,7 @@ mod tests {
             }
             row.concept = format!("{}{evil}", row.concept);
         }
-        let mut page = demo::page(&rows);
+        let mut page = demo::page(&rows, &demo::Size::small());
         page.title = evil;
         page.about = evil;
         page.study_text = evil.to_owned();

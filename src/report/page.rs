@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::comparison::Comparison;
 use super::correlation::Correlation;
 use super::row::MetricRow;
+use super::select::sorted;
 
 /// Everything a report shows.
 #[derive(Debug, Clone)]
@@ -45,6 +46,16 @@ pub struct Page<'a> {
     pub skipped: Vec<(String, String)>,
     /// Remarks that a reader must see before the numbers.
     pub notes: Vec<String>,
+}
+
+impl Page<'_> {
+    /// The concepts with a part of their own, in natural order: those that have an accuracy, a map or a rendering.
+    pub(super) fn concepts(&self) -> Vec<&str> {
+        let measured = self.rows.iter().filter(|r| r.metric == "accuracy").map(|r| r.concept.as_str());
+        let mapped = self.overlays.iter().map(|o| o.concept.as_str());
+        let rendered = self.renderings.iter().filter(|r| r.role == "cav").map(|r| r.concept.as_str());
+        sorted(measured.chain(mapped).chain(rendered))
+    }
 }
 
 /// How many samples of one part show a concept.

@@ -17,6 +17,7 @@ use polars::prelude::{
 
 use super::comparison::Comparison;
 use super::correlation::Correlation;
+use super::difference::{Difference, Matched};
 use super::row::{MetricRow, SampleRow};
 use crate::error::{Error, Result};
 use crate::metric::Estimate;
@@ -59,6 +60,55 @@ pub fn comparisons_parquet(rows: &[Comparison]) -> Result<Vec<u8>> {
 /// When the table cannot be written.
 pub fn correlations_csv(rows: &[Correlation]) -> Result<Vec<u8>> {
     csv(correlation_frame(rows)?)
+}
+
+/// What runs have over the first one, over concepts, as csv with a header line, in their order.
+///
+/// # Errors
+/// When the table cannot be written.
+pub fn differences_csv(rows: &[Difference]) -> Result<Vec<u8>> {
+    columns_csv(&[
+        text("run", rows, |d| &d.run),
+        text("layer", rows, |d| &d.layer),
+        text("probe", rows, |d| &d.probe),
+        text("variant", rows, |d| &d.variant),
+        text("metric", rows, |d| &d.metric),
+        number("first", rows, |d| d.first),
+        number("other", rows, |d| d.other),
+        number("difference", rows, |d| d.difference),
+        number("ci_low", rows, |d| d.ci_low),
+        number("ci_high", rows, |d| d.ci_high),
+        number("p", rows, |d| d.p),
+        number("p_holm", rows, |d| d.p_holm),
+        number("effect_dz", rows, |d| d.effect),
+        number("n", rows, |d| d.n as f64),
+        flag("higher_is_better", rows, |d| d.higher_is_better),
+        flag("shown", rows, Difference::holds),
+    ])
+}
+
+/// Every row that two runs have, as csv with a header line, in their order.
+///
+/// # Errors
+/// When the table cannot be written.
+pub fn matched_csv(rows: &[Matched<'_>]) -> Result<Vec<u8>> {
+    columns_csv(&[
+        text("run", rows, |m| m.run),
+        text("layer", rows, |m| &m.first.layer),
+        text("concept", rows, |m| &m.first.concept),
+        text("probe", rows, |m| &m.first.probe),
+        text("variant", rows, |m| &m.first.variant),
+        text("split", rows, |m| &m.first.split),
+        text("metric", rows, |m| &m.first.metric),
+        text("parameter", rows, |m| &m.first.parameter),
+        number("first", rows, |m| m.first.estimate.value),
+        number("first_low", rows, |m| m.first.estimate.ci_low),
+        number("first_high", rows, |m| m.first.estimate.ci_high),
+        number("other", rows, |m| m.other.estimate.value),
+        number("other_low", rows, |m| m.other.estimate.ci_low),
+        number("other_high", rows, |m| m.other.estimate.ci_high),
+        number("difference", rows, |m| m.other.estimate.value - m.first.estimate.value),
+    ])
 }
 
 /// A column of a table that no other command reads again.
@@ -395,7 +445,7 @@ mod tests {
         use super::super::{ByProbe, Run, comparisons, correlations};
         use crate::metric::CompareOptions;
         use crate::seed::Seed;
-        let rows = demo::rows();
+        let rows = demo::rows(&demo::Size::small());
         let (runs, options) = ([Run { name: "demo", rows: &rows }], CompareOptions { bootstrap: 100 });
         let compared = comparisons(&runs, &ByProbe::new(), &options, Seed(1));
         let text = String::from_utf8(comparisons_csv(&compared).unwrap()).unwrap();
@@ -433,7 +483,7 @@ mod tests {
 
     #[test]
     fn bytes_do_not_depend_on_order_or_threads() {
-        let mut rows = demo::rows();
+        let mut rows = demo::rows(&demo::Size::small());
         let mut samples: Vec<SampleRow> = (0..70_000).map(demo::sample_row).collect();
         let write = |rows: &[MetricRow], samples: &[SampleRow]| {
             (metrics_parquet(rows).unwrap(), metrics_csv(rows).unwrap(), samples_parquet(samples).unwrap())
@@ -450,7 +500,7 @@ mod tests {
     #[test]
     #[ignore = "run by `bytes_do_not_depend_on_polars_threads`"]
     fn print_digest() {
-        let rows = demo::rows();
+        let rows = demo::rows(&demo::Size::small());
         let bytes = [metrics_parquet(&rows).unwrap(), metrics_csv(&rows).unwrap()].concat();
         println!("digest={}", blake3::hash(&bytes));
     }

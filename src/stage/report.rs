@@ -85,7 +85,13 @@ fn write_tables(context: &Context, gathered: &Gathered) -> Result<()> {
     write("samples.parquet", &report::samples_parquet(&gathered.samples)?)?;
     let named: Vec<(String, &Cav)> = gathered.cavs().filter(|c| c.kernel.is_none()).map(|c| (name(c), c)).collect();
     write("cavs.safetensors", &fitted::tensors(&named, Some(provenance(context, &named)?))?)?;
+    write("study.toml", study_text(context).as_bytes())?;
     write("manifest.json", &to_json(&manifest(context)?)?)
+}
+
+/// The study with every default, as it was run.
+fn study_text(context: &Context) -> String {
+    toml::to_string_pretty(&context.study).unwrap_or_default()
 }
 
 /// `layer/concept/probe/variant`: a direction's name in `cavs.safetensors`.
@@ -157,8 +163,8 @@ fn page<'a>(context: &'a Context, gathered: &'a Gathered) -> Result<Page<'a>> {
     Ok(Page {
         title: &context.study.name,
         about: &context.study.about,
-        facts: facts(context, curve.as_ref()),
-        study_text: toml::to_string_pretty(&context.study).unwrap_or_default(),
+        facts: [facts(context, curve.as_ref()), provenance_facts(context)?].concat(),
+        study_text: study_text(context),
         counts: counts(context),
         refusals: refusals(context, gathered)?,
         rows: &gathered.metrics,
@@ -208,6 +214,25 @@ fn facts(context: &Context, curve: Option<&Curve>) -> Vec<(String, String)> {
         facts.insert(1, ("Training", summary));
     }
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What the run was made from, to the byte, and the command that makes it again.
+fn provenance_facts(context: &Context) -> Result<Vec<(String, String)>> {
+    let mut facts = vec![
+        ("Study digest".to_owned(), context.study.digest()?.to_string()),
+        ("Samples digest".to_owned(), context.samples_digest()?.to_string()),
+    ];
+    if let Some(graph) = &context.graph {
+        facts.push(("Network digest".to_owned(), graph.digest().to_string()));
+    }
+    let file = |f: SourceFile| (format!("File {}", f.name), format!("{} bytes, blake3 {}", f.bytes, f.digest.as_str()));
+    facts.extend(model_files(context)?.into_iter().map(file));
+    facts.push((
+        "Made again by".to_owned(),
+        "cavern run study.toml, with the study.toml of this folder, from the folder in which it was first run"
+            .to_owned(),
+    ));
+    Ok(facts)
 }
 
 fn refusals(context: &Context, gathered: &Gathered) -> Result<Vec<Refusal>> {

@@ -64,10 +64,16 @@ fn draw_cell(root: &Area<'_>, value: f64, (x, y): (i32, i32)) -> Result<()> {
     let (fill, ink, label) = if value.is_finite() {
         let end = if value < 0.0 { NEGATIVE } else { POSITIVE };
         let strength = value.abs().min(1.0);
-        (mix(WHITE, end, strength), if strength > 0.5 { WHITE } else { INK }, short_number(value))
+        (mix(WHITE, end, strength), readable(mix(WHITE, end, strength)), short_number(value))
     } else {
         (RGBColor(240, 240, 240), MUTED, "n/a".to_owned())
     };
     block(root, (x, y), (x + CELL - 2, y + CELL - 2), fill)?;
     write(root, &label, (x + CELL / 2 - 1, y + CELL / 2 - 1), &text(12, ink, HPos::Center, VPos::Center))
+}
+/// White or black, whichever stands out more: the luminance of WCAG 2.2 at which the two are equal is 0.179.
+fn readable(ground: RGBColor) -> RGBColor {
+    let linear = |v: u8| ((f64::from(v) / 255.0 + 0.055) / 1.055).powf(2.4);
+    let luminance = 0.2126 * linear(ground.0) + 0.7152 * linear(ground.1) + 0.0722 * linear(ground.2);
+    if luminance > 0.179 { BLACK } else { WHITE }
 }

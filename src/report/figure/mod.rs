@@ -22,7 +22,7 @@ use super::select;
 use crate::error::Result;
 
 /// What a figure shows, by the start of its file's name, in the order of the page.
-const CAPTIONS: [(&str, &str); 17] = [
+const CAPTIONS: [(&str, &str); 18] = [
     (
         "claim",
         "Every test with its 95 % interval: blue where it shows the claim, orange where it shows the contrary, grey where it \
@@ -53,8 +53,13 @@ const CAPTIONS: [(&str, &str); 17] = [
     ("layers", "F5. The same by layer, from left to right in the order of their names. Circles full, triangles ti."),
     (
         "scatter",
-        "F6. Accuracy against alignment over concepts, probes and variants of a layer. Intervals of the rank correlation draw \
-         concepts.",
+        "F6. Accuracy against alignment over concepts, probes and variants of a layer; lines across are the mean null levels. \
+         Intervals of the rank correlation draw concepts.",
+    ),
+    (
+        "concept",
+        "Accuracy against alignment for this concept: a point for each layer, probe and variant; lines at points are 95 % \
+         intervals, lines across the mean null levels.",
     ),
     (
         "forest",
@@ -74,6 +79,9 @@ const CAPTIONS: [(&str, &str); 17] = [
     ("training", "Loss, held-out loss, held-out accuracy and learning rate by epoch."),
 ];
 
+/// More concepts than this have no figure of their own.
+const MOST_CONCEPTS: usize = 40;
+
 /// The caption of a figure file.
 pub(super) fn caption(file: &str) -> &'static str {
     CAPTIONS.iter().find(|(start, _)| file.starts_with(start)).map_or("", |c| c.1)
@@ -82,7 +90,7 @@ pub(super) fn caption(file: &str) -> &'static str {
 /// Draws all figures the page has numbers for, as file name and SVG text, always in the same order.
 ///
 /// `fp.svg`, `bars.svg`, `layers.svg`; `scatter-1.svg`, …, `forest-1.svg`, …, `cosine-1.svg`, … and `norms-1.svg`, …, one a
-/// layer in natural order; `kinds.svg`, `planted.svg`, `variance.svg`, `trace.svg`, `training.svg`.
+/// layer in natural order; `concept-1.svg`, … where there are few; `kinds.svg`, `planted.svg`, `variance.svg`, `trace.svg`, `training.svg`.
 ///
 /// # Errors
 /// When a figure cannot be drawn.
@@ -99,6 +107,10 @@ pub fn figures(page: &Page<'_>) -> Result<Vec<(String, String)>> {
     }
     for (i, layer) in select::sorted(page.norms.iter().map(|m| m.layer.as_str())).iter().enumerate() {
         all.add(&format!("norms-{}.svg", i + 1), norms::draw(&page.norms, layer)?);
+    }
+    let concepts = page.concepts();
+    for (i, concept) in concepts.iter().enumerate().filter(|_| concepts.len() <= MOST_CONCEPTS) {
+        all.add(&format!("concept-{}.svg", i + 1), scatter::of_concept(rows, concept)?);
     }
     all.add("kinds.svg", bars::draw(&by_kind(rows, &page.kinds), &bars::OVERVIEW)?);
     all.add("trace.svg", trace::draw(&page.traces, trace::Axis { unit: "step", first: 0 })?);

@@ -1,71 +1,25 @@
-//! The metric tables: headline numbers by probe, and every row below them.
+//! Every number: a long table a layer, and that of the false positives.
 
 use serde::Serialize;
 
 use super::super::finding::interval;
-use super::super::info::{
-    OF_CEILING, is_null, metric_info, metric_label, metric_order, metric_short, probe_label, probe_order,
-};
+use super::super::info::{OF_CEILING, metric_label, metric_order, probe_label, probe_order};
 use super::super::page::Refusal;
 use super::super::plot::short_number;
 use super::super::row::MetricRow;
-use super::super::select::{headline, layers, natural, series, sorted, summarise};
+use super::super::select::{headline, layers, natural};
+use super::late::{Packed, is_long, packed};
 use crate::metric::Estimate;
-
-/// Columns of the short table; a metric without rows has none.
-const SHOWN: [&str; 11] = [
-    "accuracy",
-    "auroc",
-    "hard_h1",
-    "hard_h2",
-    "hard_h3",
-    "seg_auroc",
-    "seg_iou",
-    "retention",
-    "icc",
-    "direction_cosine",
-    "seed_stability",
-];
 
 /// The numbers of one layer.
 #[derive(Debug, Serialize)]
 pub(super) struct LayerTable {
     layer: String,
-    columns: Vec<Column>,
-    lines: Vec<Line>,
+    /// How many numbers there are.
+    count: usize,
+    /// The numbers, unless they are packed.
     all: Vec<Full>,
-}
-
-#[derive(Debug, Serialize)]
-struct Column {
-    short: String,
-    explanation: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct Line {
-    concept: String,
-    /// First line of a concept, and the number of its lines.
-    span: Option<usize>,
-    probe: String,
-    variant: String,
-    null_probe: bool,
-    cells: Vec<Cell>,
-    /// Why some of the cells are not defined.
-    reason: String,
-}
-
-/// One number of the short table.
-#[derive(Debug, Default, Serialize)]
-struct Cell {
-    value: String,
-    interval: String,
-    null: String,
-    /// The interval includes the null level.
-    at_null: bool,
-    undefined: bool,
-    #[serde(skip)]
-    reason: String,
+    packed: Option<Packed>,
 }
 
 /// One row of the long table.
@@ -88,6 +42,29 @@ struct Full {
     n: usize,
     better: &'static str,
     reason: String,
+}
+
+impl Full {
+    /// The row's cells in the order of the columns; why a number is not defined, refusals tell.
+    fn cells(&self) -> [String; 13] {
+        let (n, seed) = (self.n.to_string(), self.seed.to_string());
+        let text = String::clone;
+        [
+            text(&self.concept),
+            text(&self.probe),
+            text(&self.variant),
+            text(&self.metric),
+            text(&self.parameter),
+            text(&self.value),
+            text(&self.interval),
+            text(&self.null),
+            text(&self.null_kind),
+            n,
+            self.better.to_owned(),
+            text(&self.split),
+            seed,
+        ]
+    }
 }
 
 /// A cosine with its selection null, and the accuracies that belong beside it.
@@ -115,12 +92,13 @@ pub(super) fn fp_cosines(rows: &[MetricRow]) -> Vec<FpCosine> {
             .then_with(|| natural(&a.concept, &b.concept))
             .then_with(|| a.variant.cmp(&b.variant))
     });
+    let near: Vec<&MetricRow> = rows.iter().filter(|r| ["fp", "cured"].contains(&r.probe.as_str())).collect();
     let beside = |r: &MetricRow, probe: &str, metric: &str, parameter: &str| {
         let same = |o: &&MetricRow| {
             (&o.layer, &o.concept, &o.variant, o.seed) == (&r.layer, &r.concept, &r.variant, r.seed)
                 && (o.probe.as_str(), o.metric.as_str(), o.parameter.as_str()) == (probe, metric, parameter)
         };
-        rows.iter().find(same).map(|o| interval(&o.estimate)).unwrap_or_default()
+        near.iter().copied().find(same).map(|o| interval(&o.estimate)).unwrap_or_default()
     };
     picked
         .into_iter()
@@ -142,76 +120,19 @@ pub(super) fn fp_cosines(rows: &[MetricRow]) -> Vec<FpCosine> {
 
 /// A table for each layer.
 pub(super) fn layer_tables(rows: &[MetricRow], refusals: &[Refusal]) -> Vec<LayerTable> {
+    let late = is_long(rows);
     layers(rows)
         .into_iter()
         .map(|layer| {
             let rows: Vec<MetricRow> = rows.iter().filter(|r| r.layer == layer).cloned().collect();
-            let shown: Vec<&str> = SHOWN.into_iter().filter(|m| rows.iter().any(|r| r.metric == *m)).collect();
-            let column = |m: &&str| Column {
-                short: metric_short(m).to_owned(),
-                explanation: metric_info(m).map_or("", |i| i.explanation),
-            };
-            LayerTable {
-                layer: layer.to_owned(),
-                columns: shown.iter().map(column).collect(),
-                lines: lines(refusals, &rows, &shown),
-                all: all(refusals, &rows),
-            }
+            let all = all(refusals, &rows);
+            let packed = late.then(|| packed(&all.iter().map(Full::cells).collect::<Vec<_>>()));
+            LayerTable { layer: layer.to_owned(), count: all.len(), all: if late { Vec::new() } else { all }, packed }
         })
         .collect()
 }
 
-fn lines(refusals: &[Refusal], rows: &[MetricRow], shown: &[&str]) -> Vec<Line> {
-    // Picked once a metric: a table has thousands of rows.
-    let picked: Vec<Vec<&MetricRow>> = shown.iter().map(|m| headline(rows, m)).collect();
-    let mut out = Vec::new();
-    for concept in sorted(rows.iter().map(|r| r.concept.as_str())) {
-        let of_concept = || rows.iter().filter(|r| r.concept == concept);
-        let all = series(of_concept().filter(|r| shown.contains(&r.metric.as_str())));
-        for (i, (probe, variant)) in all.iter().enumerate() {
-            let own = |r: &&&MetricRow| r.concept == concept && r.probe == *probe && r.variant == *variant;
-            let cell = |(metric, of_metric): (&&str, &Vec<&MetricRow>)| {
-                let values: Vec<&MetricRow> = of_metric.iter().filter(own).copied().collect();
-                // Asked for and not defined is not the same as not measured.
-                let asked = of_concept().find(|r| r.metric == *metric && r.probe == *probe && r.variant == *variant);
-                cell(refusals, &values, asked)
-            };
-            let cells: Vec<Cell> = shown.iter().zip(&picked).map(cell).collect();
-            out.push(Line {
-                reason: cells.iter().map(|c| c.reason.as_str()).find(|r| !r.is_empty()).unwrap_or_default().to_owned(),
-                concept: concept.to_owned(),
-                span: (i == 0).then_some(all.len()),
-                probe: probe_label(probe).to_owned(),
-                variant: (*variant).to_owned(),
-                null_probe: is_null(probe),
-                cells,
-            });
-        }
-    }
-    out
-}
-
-fn cell(refusals: &[Refusal], rows: &[&MetricRow], asked: Option<&MetricRow>) -> Cell {
-    let Some(summary) = summarise(rows) else {
-        let Some(row) = asked else { return Cell::default() };
-        return Cell { value: "n/a".to_owned(), undefined: true, reason: reason(refusals, row), ..Cell::default() };
-    };
-    let level = if rows.iter().any(|r| r.estimate.has_ceiling()) { "network" } else { "null" };
-    let null = summary.null.map(|n| format!("{level} {}", short_number(n))).unwrap_or_default();
-    let value = short_number(summary.mean);
-    let [row] = rows else {
-        let interval = format!("mean of {}", rows.len());
-        return Cell { value, interval, null, ..Cell::default() };
-    };
-    let e = &row.estimate;
-    Cell { value, interval: bounds(e, short_number), null, at_null: includes_null(e), ..Cell::default() }
-}
-
-fn includes_null(e: &Estimate) -> bool {
-    !e.has_ceiling() && e.null.is_finite() && e.ci_low <= e.null && e.null <= e.ci_high
-}
-
-fn bounds(e: &Estimate, text: fn(f64) -> String) -> String {
+pub(super) fn bounds(e: &Estimate, text: fn(f64) -> String) -> String {
     if e.ci_low.is_finite() && e.ci_high.is_finite() {
         return format!("[{}, {}]", text(e.ci_low), text(e.ci_high));
     }
@@ -256,7 +177,7 @@ fn full(refusals: &[Refusal], r: &MetricRow) -> Full {
 }
 
 /// Why a number is not defined, as far as the page knows.
-fn reason(refusals: &[Refusal], row: &MetricRow) -> String {
+pub(super) fn reason(refusals: &[Refusal], row: &MetricRow) -> String {
     let refused = refusals
         .iter()
         .find(|r| (&r.layer, &r.concept, &r.probe, &r.variant) == (&row.layer, &row.concept, &row.probe, &row.variant));

@@ -1,5 +1,7 @@
 //! Grids of pictures: localisation maps and activation maximisation.
 
+use std::collections::HashMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
@@ -12,17 +14,12 @@ use super::super::plot::short_number;
 use super::super::select::sorted;
 use super::super::survey::{SurveyGrid, SurveyPicture};
 
-/// The grids of one layer.
-#[derive(Debug, Serialize)]
-pub(super) struct Layer {
-    layer: String,
-    grids: Vec<Grid>,
-}
-
 /// One table of pictures.
 #[derive(Debug, Serialize)]
 pub(super) struct Grid {
     title: String,
+    /// What is told of every picture to those who do not see it.
+    about: String,
     /// What a line is of.
     head: &'static str,
     columns: Vec<String>,
@@ -66,23 +63,33 @@ const OUTCOMES: [(&str, &str); 5] = [
     ("second opinions", "Second opinions"),
 ];
 
-/// The overlays by layer, a grid for each concept and variant: probes down, outcomes across.
-pub(super) fn overlays(overlays: &[Overlay]) -> Vec<Layer> {
-    sorted(overlays.iter().map(|o| o.layer.as_str()))
-        .into_iter()
-        .map(|layer| {
-            let own: Vec<&Overlay> = overlays.iter().filter(|o| o.layer == layer).collect();
-            let mut grids = Vec::new();
-            for concept in sorted(own.iter().map(|o| o.concept.as_str())) {
-                for variant in sorted(own.iter().filter(|o| o.concept == concept).map(|o| o.variant.as_str())) {
-                    let of: Vec<&Overlay> =
-                        own.iter().copied().filter(|o| o.concept == concept && o.variant == variant).collect();
-                    grids.push(overlay_grid(&of, format!("{concept}, {variant}")));
-                }
-            }
-            Layer { layer: layer.to_owned(), grids }
-        })
-        .collect()
+/// A page holds at most this many maps: some five megabytes.
+const MOST_MAPS: usize = 400;
+
+/// The overlays that a page holds: where there are too many, those of the first probes, and of them the first examples.
+pub(super) fn held(overlays: &[Overlay]) -> Vec<&Overlay> {
+    let mut examples: HashMap<_, usize> = HashMap::new();
+    let mut ranked: Vec<_> = overlays.iter().enumerate().collect();
+    ranked.sort_by_cached_key(|(place, o)| {
+        let cell = (&o.layer, &o.concept, &o.variant, &o.probe, &o.outcome);
+        let example = examples.entry(cell).and_modify(|n| *n += 1).or_insert(0);
+        (*example, probe_order(&o.probe), *place)
+    });
+    ranked.truncate(MOST_MAPS);
+    ranked.sort_by_key(|(place, _)| *place);
+    ranked.into_iter().map(|(_, o)| o).collect()
+}
+
+/// The overlays of one concept, a grid for each layer and variant: probes down, outcomes across.
+pub(super) fn overlays(own: &[&Overlay]) -> Vec<Grid> {
+    let mut grids = Vec::new();
+    for layer in sorted(own.iter().map(|o| o.layer.as_str())) {
+        for variant in sorted(own.iter().filter(|o| o.layer == layer).map(|o| o.variant.as_str())) {
+            let of: Vec<&Overlay> = own.iter().copied().filter(|o| o.layer == layer && o.variant == variant).collect();
+            grids.push(overlay_grid(&of, format!("{layer}, {variant}")));
+        }
+    }
+    grids
 }
 
 fn overlay_grid(own: &[&Overlay], title: String) -> Grid {
@@ -101,7 +108,9 @@ fn overlay_grid(own: &[&Overlay], title: String) -> Grid {
         cells: outcomes.iter().map(|o| cell(probe, o)).collect(),
     };
     let heading = |o: &&str| OUTCOMES.iter().find(|k| k.0 == *o).map_or(*o, |k| k.1).to_owned();
+    let concept = own.first().map_or("", |o| o.concept.as_str());
     Grid {
+        about: format!("{concept}, {title}"),
         title,
         head: "Probe",
         columns: outcomes.iter().map(heading).collect(),
@@ -119,19 +128,15 @@ fn overlay_picture(o: &Overlay) -> Picture {
     }
 }
 
-/// The renderings by layer: concepts down, parameterisations and kinds of probe across, then all of them turned round; the random direction, which
-/// is of no concept, stands below.
-pub(super) fn renderings(renderings: &[RenderingFigure]) -> Vec<Layer> {
-    sorted(renderings.iter().map(|r| r.layer.as_str()))
-        .into_iter()
-        .map(|layer| {
-            let own: Vec<&RenderingFigure> = renderings.iter().filter(|r| r.layer == layer).collect();
-            Layer { layer: layer.to_owned(), grids: vec![rendering_grid(&own)] }
-        })
-        .collect()
+/// The renderings, a grid a layer: concepts down, parameterisations and kinds of probe across, then all of them turned round; the
+/// random direction, which is of no concept, stands below.
+pub(super) fn renderings(renderings: &[&RenderingFigure]) -> Vec<Grid> {
+    let of_layer = |layer: &str| renderings.iter().copied().filter(|r| r.layer == layer).collect::<Vec<_>>();
+    let layers = sorted(renderings.iter().map(|r| r.layer.as_str()));
+    layers.into_iter().map(|layer| rendering_grid(&of_layer(layer), layer)).collect()
 }
 
-fn rendering_grid(own: &[&RenderingFigure]) -> Grid {
+fn rendering_grid(own: &[&RenderingFigure], layer: &str) -> Grid {
     let of_role = |role: &str| own.iter().copied().filter(|r| r.role == role).collect::<Vec<_>>();
     let [cavs, negatives, random, units] = ["cav", "negative", "random", "unit"].map(of_role);
     let [transparent, untrained, real] = ["transparent", "untrained", "real"].map(of_role);
@@ -175,7 +180,8 @@ fn rendering_grid(own: &[&RenderingFigure]) -> Grid {
     }
     let mut columns: Vec<String> = first.iter().map(|(made_of, kind)| heading(*made_of, kind)).collect();
     columns.extend(["Where it matters", "Turned round", "Untrained network", "Real pictures"].map(str::to_owned));
-    let mut grid = Grid { title: String::new(), head: "Concept", columns, lines };
+    let (title, about) = (layer.to_owned(), layer.to_owned());
+    let mut grid = Grid { title, about, head: "Concept", columns, lines };
     grid.drop_empty(first.len().max(1));
     grid
 }
@@ -242,6 +248,7 @@ pub(super) fn survey(grids: &[SurveyGrid]) -> Vec<Grid> {
         };
         Grid {
             title: g.network.clone(),
+            about: g.network.clone(),
             head: "Layer",
             columns: (1..=widest).map(|i| format!("Unit {i}")).collect(),
             lines: g.layers.iter().map(line).collect(),
