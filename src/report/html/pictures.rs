@@ -145,7 +145,12 @@ fn rendering_grid(own: &[&RenderingFigure], layer: &str) -> Grid {
     let several = !probes.is_empty();
     let made_of = made_of(own);
     // Units have one kind of picture, in the first column of a parameterisation, and no opposite.
-    let kinds: Vec<&str> = if units.is_empty() || several { probes } else { vec!["unit"] };
+    let kinds: Vec<&str> = match (several, units.is_empty()) {
+        (true, _) => probes,
+        (false, false) => vec!["unit"],
+        // Random directions that stand alone: their concepts have grids of their own.
+        (false, true) => vec!["random"],
+    };
     let first: Vec<(Option<&str>, &str)> = made_of.iter().flat_map(|m| kinds.iter().map(move |k| (*m, *k))).collect();
     let is_first = |kind: &str| kinds.first().is_none_or(|first| *first == kind);
     let mut places: Vec<(&str, &str)> = Vec::new();
@@ -293,4 +298,21 @@ fn jpeg(png: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, 85).encode_image(&picture).ok()?;
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::demo;
+    use super::*;
+
+    #[test]
+    fn random_directions_alone_have_their_pictures() {
+        let rows = demo::rows(&demo::Size::small());
+        let page = demo::page(&rows, &demo::Size::small());
+        let random: Vec<&RenderingFigure> = page.renderings.iter().filter(|r| r.role == "random").collect();
+        let grids = renderings(&random);
+        assert_eq!((grids.len(), grids[0].columns.as_slice()), (1, &["Random direction".to_owned()][..]));
+        assert_eq!((grids[0].lines.len(), grids[0].lines[0].cells.len()), (1, 1));
+        assert!(!grids[0].lines[0].cells[0].is_empty());
+    }
 }
