@@ -11,6 +11,23 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Say nothing but warnings and errors, beside the result
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say also what is read from the store, what is made and how long it takes, and which digests decide that
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+impl Cli {
+    /// What is said on stderr.
+    pub fn level(&self) -> tracing::Level {
+        match (self.quiet, self.verbose) {
+            (true, _) => tracing::Level::WARN,
+            (_, true) => tracing::Level::DEBUG,
+            _ => tracing::Level::INFO,
+        }
+    }
 }
 
 /// The sub-commands.

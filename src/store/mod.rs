@@ -17,11 +17,16 @@ pub mod nan;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use artifact::{Artifact, Draft, Manifest};
 use digest::Digest;
 
 use crate::error::{Error, Result};
+use crate::interrupt;
+
+/// Between two looks at a lock that another run holds.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// A folder of artifacts, locked for the time this value lives.
 #[derive(Debug)]
@@ -42,13 +47,13 @@ impl Store {
         let path = root.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(Error::io("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                waiting();
-                lock.lock().map_err(Error::io("lock", &path))?;
+        if !is_locked(&lock, &path)? {
+            waiting();
+            // Asked again and again rather than once for all, so that Ctrl-C ends the wait.
+            while !is_locked(&lock, &path)? {
+                interrupt::check("waiting for another run")?;
+                std::thread::sleep(AGAIN);
             }
-            Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path)(e)),
         }
         // With the lock held, whatever lies in tmp was left by a run that was killed.
         let drafts = root.join("tmp");
@@ -74,7 +79,12 @@ impl Store {
     /// # Errors
     /// When the artifact is there and damaged: a file is missing or has another length than its manifest says.
     pub fn find(&self, kind: &str, key: &Digest) -> Result<Option<Artifact>> {
-        if self.has(kind, key) { Artifact::open(&self.folder(kind, key)).map(Some) } else { Ok(None) }
+        if !self.has(kind, key) {
+            return Ok(None);
+        }
+        let found = Artifact::open(&self.folder(kind, key))?;
+        tracing::debug!("read {kind} {}: {}", key.short(), facts(&found));
+        Ok(Some(found))
     }
 
     /// The artifact with this key, which an earlier stage must have made.
@@ -107,14 +117,33 @@ impl Store {
         if let Some(found) = self.find(kind, key)? {
             return Ok(found);
         }
+        let started = Instant::now();
         let mut draft = Draft::new(&self.root.join("tmp"))?;
         make(&mut draft)?;
-        draft.publish(&self.folder(kind, key), Manifest::new(kind, key, parameters))
+        let made = draft.publish(&self.folder(kind, key), Manifest::new(kind, key, parameters))?;
+        tracing::debug!("made {kind} {} in {:.2} s: {}", key.short(), started.elapsed().as_secs_f64(), facts(&made));
+        Ok(made)
     }
 
     fn folder(&self, kind: &str, key: &Digest) -> PathBuf {
         self.root.join(kind).join(&key.as_str()[..2]).join(key.as_str())
     }
+}
+
+/// Tries to take the lock.
+fn is_locked(lock: &File, path: &Path) -> Result<bool> {
+    match lock.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(e)) => Err(Error::io("lock", path)(e)),
+    }
+}
+
+/// What an artifact is of, as far as it fits a line.
+fn facts(artifact: &Artifact) -> String {
+    let parameters = artifact.manifest().parameters.as_object().into_iter().flatten();
+    let plain = parameters.filter(|(_, value)| !value.is_object() && !value.is_array() && !value.is_null());
+    plain.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

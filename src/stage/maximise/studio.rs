@@ -13,6 +13,7 @@ use crate::maximise::{
 use crate::model::Graph;
 use crate::probe::Variant;
 use crate::seed::Seed;
+use crate::stage::Progress;
 use crate::store::Store;
 use crate::store::artifact::Artifact;
 use crate::store::digest::{Digest, DigestBuilder};
@@ -133,18 +134,37 @@ pub struct Studio<'a> {
 }
 
 impl Studio<'_> {
-    /// Makes what the store lacks; what was made stays when a later batch is stopped. `done` is told how many steps of
-    /// pictures are behind, and whether they were made just now.
+    /// How many steps so many pictures take.
+    pub fn steps(&self, pictures: usize) -> usize {
+        pictures * self.options.steps
+    }
+
+    /// The batches that the store lacks, with their keys.
     ///
     /// # Errors
-    /// When an objective does not fit its layer, or the network fails.
-    pub fn render(&self, orders: &[Order], mut done: impl FnMut(usize, bool) + Send) -> Result<()> {
-        for batch in self.batches(orders) {
-            let key = self.key(batch)?;
-            if self.store.has(KIND, &key) {
-                done(batch.len() * self.options.steps, false);
-                continue;
-            }
+    /// When a value has no JSON form.
+    pub fn lacking<'o>(&self, orders: &'o [Order]) -> Result<Vec<(&'o [Order], Digest)>> {
+        let keyed = self.batches(orders).into_iter().map(|batch| Ok((batch, self.key(batch)?)));
+        let mut lacking = keyed.collect::<Result<Vec<_>>>()?;
+        lacking.retain(|(_, key)| !self.store.has(KIND, key));
+        Ok(lacking)
+    }
+
+    /// How many steps of pictures the store has.
+    ///
+    /// # Errors
+    /// As [`Studio::lacking`].
+    pub fn found(&self, orders: &[Order]) -> Result<usize> {
+        let lacking: usize = self.lacking(orders)?.iter().map(|(batch, _)| batch.len()).sum();
+        Ok(self.steps(orders.len() - lacking))
+    }
+
+    /// Makes what the store lacks; what was made stays when a later batch is stopped. Only that is counted.
+    ///
+    /// # Errors
+    /// When an objective does not fit its layer, the network fails, or the user wants to stop.
+    pub fn render(&self, orders: &[Order], progress: &mut Progress) -> Result<()> {
+        for (batch, key) in self.lacking(orders)? {
             let job = |(r, objective): &Order| Job {
                 label: r.label(),
                 objective: objective.clone(),
@@ -152,9 +172,10 @@ impl Studio<'_> {
                 start: self.start.clone().map(Start::Picture),
             };
             let jobs: Vec<Job> = batch.iter().map(job).collect();
-            let count = |pictures: usize| done(pictures, true);
+            let count = |pictures: usize| progress.step(pictures);
             let made = maximise_on(self.device, self.graph, &jobs, self.options, &self.data, self.seed, count)?;
             self.publish(batch, &key, &made)?;
+            progress.keep()?;
         }
         Ok(())
     }

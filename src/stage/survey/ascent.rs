@@ -8,9 +8,13 @@ use crate::error::Result;
 use crate::maximise::spectrum::Spectral;
 use crate::maximise::{Data, MaximiseOptions, Planes};
 use crate::seed::Seed;
+use crate::stage::Progress;
 use crate::stage::maximise::{Order, Rendered, Studio, of_units};
 use crate::store::Store;
 use crate::study::SurveyAscents;
+
+/// Looks at a picture that a step of an ascent costs: forward, and back to the picture.
+pub(super) const STEP: usize = 2;
 
 /// One ascent, and how soon it was above nearly all real pictures.
 pub(super) struct Ascent {
@@ -43,22 +47,35 @@ pub(super) struct Range<'a> {
 }
 
 impl Range<'_> {
-    /// Ascents of this network over all step sizes.
+    /// Steps of ascents of this network over all step sizes.
     pub(super) fn steps(&self) -> usize {
         let SurveyAscents { learning_rates, maximise, .. } = &self.ascents;
         learning_rates.len() * self.subject.units.len() * maximise.seeds * maximise.steps
     }
 
+    /// Steps of those that the store has.
+    ///
+    /// # Errors
+    /// When a unit does not exist.
+    pub(super) fn found(&self) -> Result<usize> {
+        let of_rate = |rate: &f64| {
+            let options = self.options(*rate);
+            self.studio(&options).found(&of_units(&self.subject.graph, &options)?)
+        };
+        self.ascents.learning_rates.iter().map(of_rate).sum()
+    }
+
     /// Makes what the store lacks, and says how every step size went.
     ///
     /// # Errors
-    /// When the network fails.
-    pub(super) fn sweeps(&self, real: &Real, mut done: impl FnMut(usize, bool) + Send) -> Result<Vec<Sweep>> {
+    /// When the network fails, or the user wants to stop.
+    pub(super) fn sweeps(&self, real: &Real, progress: &mut Progress) -> Result<Vec<Sweep>> {
+        progress.weigh(STEP * self.subject.cost());
         let mut sweeps = Vec::new();
         for rate in &self.ascents.learning_rates {
             let options = self.options(*rate);
             let (studio, orders) = (self.studio(&options), of_units(&self.subject.graph, &options)?);
-            studio.render(&orders, &mut done)?;
+            studio.render(&orders, progress)?;
             sweeps.push(self.sweep(*rate, real, &studio.get(&orders)?));
         }
         Ok(sweeps)

@@ -65,6 +65,11 @@ impl<'a> Subject<'a> {
         }
         Ok(Self { name, spec, graph, units })
     }
+
+    /// What one look at a picture costs, in millions of multiply-adds, at least one: networks differ a thousandfold.
+    pub(super) fn cost(&self) -> usize {
+        self.graph.all_multiply_adds().div_ceil(1_000_000).max(1)
+    }
 }
 
 /// A name that is missing, with the network that lacks it: a survey has several.
