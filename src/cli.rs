@@ -6,15 +6,15 @@ use clap::{Args, Parser, Subcommand};
 
 /// cavern asks of a neural network: does this direction mean the concept?
 #[derive(Debug, Parser)]
-#[command(name = "cavern", version, about, max_term_width = 100)]
+#[command(name = "cavern", version, about)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Say nothing but warnings and errors, beside the result
+    /// Only warnings, errors and the result
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say also what is read from the store, what is made and how long it takes, and which digests decide that
+    /// Also what is read and made, and why
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }

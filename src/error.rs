@@ -107,8 +107,10 @@ impl Error {
         match self {
             Self::File { .. } | Self::Key { .. } | Self::Name { .. } | Self::Data { .. } => true,
             Self::Io { source, .. } => {
-                use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
-                matches!(source.kind(), NotFound | NotADirectory | PermissionDenied | ReadOnlyFilesystem)
+                use std::io::ErrorKind as K;
+                let mistakes =
+                    [K::NotFound, K::NotADirectory, K::AlreadyExists, K::PermissionDenied, K::ReadOnlyFilesystem];
+                mistakes.contains(&source.kind())
             }
             Self::Tensor(_) | Self::Interrupted { .. } | Self::Failure(_) => false,
         }
@@ -133,6 +135,9 @@ fn io_hint(source: &std::io::Error) -> &'static str {
         }
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
             "\n  help: a file lies where a folder is wanted: move it away, or give another place"
+        }
+        ErrorKind::IsADirectory => {
+            "\n  help: a folder lies where a file is wanted: move it away, or give another place"
         }
         ErrorKind::NotFound => "\n  help: check the path: it, or a folder on the way, is not there",
         _ => "",

@@ -4,13 +4,12 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use cavern::cli::Cli;
+use cavern::command::help;
 use cavern::interrupt;
 use cavern::terminal::Stderr;
-use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = help::parse();
     tracing_subscriber::fmt()
         .with_writer(|| Stderr)
         .with_max_level(cli.level())
@@ -36,15 +35,13 @@ fn code(error: &anyhow::Error) -> ExitCode {
         // As in `cavern ls models | head`: who reads has seen enough.
         return ExitCode::SUCCESS;
     }
-    let message = own.map_or_else(|| format!("{error:#}"), ToString::to_string);
-    match own {
-        Some(cavern::Error::Interrupted { .. }) => {
-            tracing::warn!("{message}");
-            ExitCode::from(interrupt::EXIT_CODE)
-        }
-        _ => {
-            tracing::error!("error: {message}");
-            ExitCode::from(if own.is_some_and(cavern::Error::is_users_mistake) { 2 } else { 1 })
-        }
+    // What commands write by themselves is their result.
+    let stdout = if error.is::<std::io::Error>() { "cannot write to stdout: " } else { "" };
+    let message = own.map_or_else(|| format!("{stdout}{error:#}"), ToString::to_string);
+    if let Some(cavern::Error::Interrupted { .. }) = own {
+        tracing::warn!("{message}");
+        return ExitCode::from(interrupt::EXIT_CODE);
     }
+    tracing::error!("error: {message}");
+    ExitCode::from(if own.is_some_and(cavern::Error::is_users_mistake) { 2 } else { 1 })
 }

@@ -3,6 +3,7 @@
 mod load;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 
@@ -125,7 +126,8 @@ impl Extraction<'_> {
     /// When a shard is missing or damaged.
     pub fn open(&self, store: &Store, items: &[Item], layer: usize) -> Result<LayerSet> {
         let keys = self.keys(items, layer)?;
-        let paths = keys.iter().map(|key| store.get(KIND, key, "extract")?.file(shard::FILE));
+        let shards = store.get_all(KIND, &keys, "extract")?;
+        let paths = shards.iter().map(|shard| shard.file(shard::FILE));
         LayerSet::open(&self.layers[layer].0, &paths.collect::<Result<Vec<PathBuf>>>()?)
     }
 
@@ -138,7 +140,11 @@ impl Extraction<'_> {
         mut done: impl FnMut(usize, bool) -> Result<()>,
     ) -> Result<()> {
         for (shard, missing) in work {
-            self.publish(store, shard, missing, &compute(shard, missing)?)?;
+            let started = Instant::now();
+            let writers = compute(shard, missing)?;
+            let (pictures, seconds) = (shard.items.len(), started.elapsed().as_secs_f64());
+            tracing::debug!("computed {pictures} pictures at {} layers in {seconds:.2} s", missing.len());
+            self.publish(store, shard, missing, &writers)?;
             done(shard.items.len(), true)?;
         }
         Ok(())

@@ -7,6 +7,7 @@ pub mod validate;
 pub mod compare;
 pub mod completions;
 pub mod dataset;
+pub mod help;
 pub mod inspect;
 pub mod ls;
 pub mod man;

@@ -15,7 +15,7 @@ use crate::probe::Variant;
 use crate::seed::Seed;
 use crate::stage::Progress;
 use crate::store::Store;
-use crate::store::artifact::Artifact;
+use crate::store::artifact::{Artifact, Draft};
 use crate::store::digest::{Digest, DigestBuilder};
 
 const KIND: &str = "rendering";
@@ -172,9 +172,14 @@ impl Studio<'_> {
                 start: self.start.clone().map(Start::Picture),
             };
             let jobs: Vec<Job> = batch.iter().map(job).collect();
-            let count = |pictures: usize| progress.step(pictures);
-            let made = maximise_on(self.device, self.graph, &jobs, self.options, &self.data, self.seed, count)?;
-            self.publish(batch, &key, &made)?;
+            let parameters = serde_json::json!({
+                "model": self.graph.name(), "first": batch[0].0.label(), "pictures": batch.len(), "maximise": self.options,
+            });
+            self.store.get_or_make(KIND, &key, parameters, |draft| {
+                let count = |pictures: usize| progress.step(pictures);
+                let made = maximise_on(self.device, self.graph, &jobs, self.options, &self.data, self.seed, count)?;
+                self.write(draft, batch, &made)
+            })?;
             progress.keep()?;
         }
         Ok(())
@@ -282,7 +287,7 @@ impl Studio<'_> {
         }
     }
 
-    fn publish(&self, batch: &[Order], key: &Digest, made: &[Rendering]) -> Result<()> {
+    fn write(&self, draft: &mut Draft, batch: &[Order], made: &[Rendering]) -> Result<()> {
         let mut rendered: Vec<Rendered> = batch.iter().map(|(r, _)| r.clone()).collect();
         for (r, rendering) in rendered.iter_mut().zip(made) {
             r.trace.clone_from(&rendering.trace);
@@ -291,23 +296,18 @@ impl Studio<'_> {
             r.best_step = rendering.best_step;
             r.diagnosis.clone_from(&rendering.diagnosis);
         }
-        let pictures = pictures(made)?;
-        let parameters = serde_json::json!({ "maximise": self.options });
-        self.store.get_or_make(KIND, key, parameters, |draft| {
-            for (i, rendering) in made.iter().enumerate() {
-                draft.write(&format!("{i}.png"), &rendering.picture.png()?)?;
-                draft.write(&format!("{i}-best.png"), &rendering.best.png()?)?;
-                if let Some(alpha) = &rendering.transparency {
-                    draft.write(&format!("{i}{ALPHA}"), &rendering.picture.transparent_png(alpha)?)?;
-                }
-                if let Some(start) = &self.start {
-                    draft.write(&format!("{i}{CHANGE}"), &rendering.picture.change(start).stretched().png()?)?;
-                }
+        for (i, rendering) in made.iter().enumerate() {
+            draft.write(&format!("{i}.png"), &rendering.picture.png()?)?;
+            draft.write(&format!("{i}-best.png"), &rendering.best.png()?)?;
+            if let Some(alpha) = &rendering.transparency {
+                draft.write(&format!("{i}{ALPHA}"), &rendering.picture.transparent_png(alpha)?)?;
             }
-            draft.write(PICTURES, &pictures)?;
-            draft.write_json(TABLE, &rendered)
-        })?;
-        Ok(())
+            if let Some(start) = &self.start {
+                draft.write(&format!("{i}{CHANGE}"), &rendering.picture.change(start).stretched().png()?)?;
+            }
+        }
+        draft.write(PICTURES, &pictures(made)?)?;
+        draft.write_json(TABLE, &rendered)
     }
 }
 

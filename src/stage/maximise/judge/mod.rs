@@ -53,13 +53,15 @@ pub(super) fn run(context: &Context, options: &MaximiseOptions, sets: &[Set<'_>]
     if context.store.has(KIND, &key) {
         progress.find(sets.len());
     } else {
-        let mut judged = Judged::default();
-        for set in sets {
-            judge.measure(set, &mut judged)?;
-            progress.step(1);
-        }
         let parameters = serde_json::json!({ "judge": options.judge });
-        context.store.get_or_make(KIND, &key, parameters, |draft| draft.write_json(TABLE, &judged))?;
+        context.store.get_or_make(KIND, &key, parameters, |draft| {
+            let mut judged = Judged::default();
+            for set in sets {
+                judge.measure(set, &mut judged)?;
+                progress.step(1);
+            }
+            draft.write_json(TABLE, &judged)
+        })?;
         progress.keep()?;
     }
     progress.finish();
