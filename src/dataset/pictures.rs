@@ -238,13 +238,14 @@ impl Pictures {
 
     /// A mask of a concept in a sample, if it covers as much as when the dataset was opened.
     fn same(&self, sample: usize, concept: usize, mask: Mask) -> Result<Mask> {
-        let known = self.samples[sample].coverage[concept];
-        if known.is_nan() || mask.coverage() == known {
+        let Sample { presence, coverage, .. } = &self.samples[sample];
+        // Where two copies of a picture contradict each other, neither is the one that was read first.
+        if presence[concept] == Presence::Unknown || coverage[concept].is_nan() || mask.coverage() == coverage[concept]
+        {
             return Ok(mask);
         }
         let (frame, _) = self.place(sample);
-        let of = &self.samples[sample].name;
-        Err(Error::file(&frame.path, format!("the masks of `{of}` are no longer those that were read first"), AGAIN))
+        Err(Error::file(&frame.path, "its masks are no longer those that were read first", AGAIN))
     }
 }
 

@@ -33,7 +33,7 @@ bootstrap = 100
 "#;
 
 /// Writes the study, with more lines at its end.
-pub fn study(folder: &Path, more: &str) -> PathBuf {
+pub(crate) fn study(folder: &Path, more: &str) -> PathBuf {
     std::fs::create_dir_all(folder).unwrap();
     let path = folder.join("small.toml");
     std::fs::write(&path, format!("{STUDY}{more}")).unwrap();
@@ -41,30 +41,30 @@ pub fn study(folder: &Path, more: &str) -> PathBuf {
 }
 
 /// `cavern run STUDY --out OUT`.
-pub fn run(study: &Path, out: &Path) -> Command {
+pub(crate) fn run(study: &Path, out: &Path) -> Command {
     let mut command = cavern("run");
     command.arg(study).arg("--out").arg(out);
     command
 }
 
-pub fn cavern(sub_command: impl AsRef<OsStr>) -> Command {
+pub(crate) fn cavern(sub_command: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(cargo_bin!("cavern"));
     command.arg(sub_command);
     command
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The run's folder; the run must have succeeded.
-pub fn folder(output: &Output) -> PathBuf {
+pub(crate) fn folder(output: &Output) -> PathBuf {
     assert!(output.status.success(), "{}", stderr(output));
     PathBuf::from(String::from_utf8_lossy(&output.stdout).lines().last().unwrap())
 }
 
 /// Every file of a finished run by its name, with its bytes.
-pub fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     walk(folder, &mut |path| {
         let name = path.strip_prefix(folder).unwrap().display().to_string();
@@ -75,7 +75,7 @@ pub fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// That two runs have the same files with the same bytes.
-pub fn assert_same(a: &Path, b: &Path) {
+pub(crate) fn assert_same(a: &Path, b: &Path) {
     let (a, b) = (files(a), files(b));
     let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&a), names(&b));
@@ -85,7 +85,7 @@ pub fn assert_same(a: &Path, b: &Path) {
 }
 
 /// That nothing is left over below a folder for runs: no draft, and no file on its way.
-pub fn assert_nothing_half(out: &Path) {
+pub(crate) fn assert_nothing_half(out: &Path) {
     walk(out, &mut |path| {
         let half = path.iter().any(|part| part == "tmp" || part.to_string_lossy().starts_with(".tmp"));
         assert!(!half, "{} is left over", path.display());
