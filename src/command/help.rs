@@ -7,6 +7,8 @@ use clap::{Arg, Command, CommandFactory, FromArgMatches};
 
 use crate::cli::Cli;
 
+/// A space at which no line ends.
+const UNBROKEN: char = '\u{a0}';
 /// Columns of a line.
 const COLUMNS: usize = 80;
 /// What an explanation has at least, however long the name before it is.
@@ -14,8 +16,16 @@ const LEAST: usize = 30;
 
 /// The command line, parsed; ends the process on `--help` and mistakes.
 pub fn parse() -> Cli {
-    let matches = broken(Cli::command()).get_matches();
+    let matches = command().get_matches();
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The whole command line, with help that fits.
+fn command() -> Command {
+    let mut command = Cli::command();
+    // Names of arguments are known in full only then.
+    command.build();
+    broken(command)
 }
 
 /// A command whose help fits.
@@ -47,18 +57,34 @@ fn explained(arg: Arg, [options, positionals]: [usize; 2]) -> Arg {
     let Some(help) = arg.get_help() else { return arg };
     let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     let shows = !defaults.is_empty() && !arg.is_hide_default_value_set() && arg.get_action().takes_values();
-    let default = if shows { format!(" [default: {}]", defaults.join(" ")) } else { String::new() };
+    let between = arg.get_value_delimiter().unwrap_or(' ').to_string();
+    let default = if shows { format!(" [default:{UNBROKEN}{}]", defaults.join(&between)) } else { String::new() };
     let text = StyledStr::from(format!("{help}{default}"));
     let text = lines(&text, if arg.is_positional() { positionals } else { options });
     arg.help(text).hide_default_value(true)
 }
 
-/// A text in lines that fit beside `before` columns. Lines that can be copied, examples, stay whole.
+/// A text in lines that fit beside `before` columns. What can be copied, examples, stays on its line; what stands on lines
+/// between is a paragraph.
 fn lines(text: &StyledStr, before: usize) -> String {
     let width = COLUMNS.saturating_sub(before).max(LEAST);
-    let fits = |line: &str| line.starts_with("  ") || line.starts_with("Example") || line.chars().count() <= width;
-    let text = text.to_string();
-    text.lines().map(|line| if fits(line) { line.to_owned() } else { fill(line, width) }).collect::<Vec<_>>().join("\n")
+    let (mut out, mut paragraph) = (Vec::new(), Vec::new());
+    for line in text.to_string().lines() {
+        if line.is_empty() || line.starts_with("  ") || line.starts_with("Example") {
+            out.extend(filled(&mut paragraph, width));
+            out.push(line.to_owned());
+        } else {
+            paragraph.push(line.to_owned());
+        }
+    }
+    out.extend(filled(&mut paragraph, width));
+    out.join("\n").replace(UNBROKEN, " ")
+}
+
+/// What was gathered, as lines; none where nothing was.
+fn filled(paragraph: &mut Vec<String>, width: usize) -> Option<String> {
+    let text = std::mem::take(paragraph).join(" ");
+    (!text.is_empty()).then(|| fill(&text, width))
 }
 
 /// Words in as few lines as they fit in.
@@ -85,6 +111,8 @@ mod tests {
     fn words_fill_lines() {
         assert_eq!(fill("a bc def g", 6), "a bc\ndef g");
         assert_eq!(fill("longer than that", 4), "longer\nthan\nthat");
+        let text = StyledStr::from("one\ntwo\n\nExample: three\n  four\nfive\nsix");
+        assert_eq!(lines(&text, 0), "one two\n\nExample: three\n  four\nfive six");
     }
 
     #[test]
@@ -96,8 +124,6 @@ mod tests {
             }
             command.get_subcommands().for_each(|sub| check(sub.clone()));
         }
-        let mut all = broken(Cli::command());
-        all.build();
-        check(all);
+        check(command());
     }
 }
