@@ -177,7 +177,7 @@ fn quiet_says_nothing_and_verbose_says_why() {
     }
     assert!(said.contains("of 20 shards the store lacks 0") && !said.contains("made probe "), "{said}");
     assert_ne!(folder(&verbose), done);
-    let both = cavern("-q").args(["ls", "models", "-v"]).output().unwrap();
+    let both = cavern("ls").args(["models", "-q", "-v"]).output().unwrap();
     assert_eq!(both.status.code(), Some(2));
 }
 
