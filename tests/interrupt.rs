@@ -59,6 +59,49 @@ fn a_study_goes_on_where_it_was_stopped_to_the_same_bytes() {
     assert_same(&whole, &folder(&third));
 }
 
+const SURVEY: &str = r#"
+version = 1
+name = "small"
+units = 2
+exemplars = 10
+bootstrap = 100
+learning_rates = [0.05, 0.2]
+[maximise]
+steps = 12
+transforms = "small"
+[data.shapes]
+dataset = { format = "elements", world = "e1", count = 30, concepts = ["red", "square"] }
+pictures = 24
+[network.trained]
+family = "cnn"
+data = "shapes"
+model = { name = "elements_cnn", layers = ["conv4", "conv2", "logits"] }
+[network.random]
+family = "cnn"
+data = "shapes"
+untrained = true
+model = { name = "elements_cnn", layers = ["conv2", "conv4"] }
+"#;
+
+#[test]
+fn a_survey_goes_on_where_it_was_stopped_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("survey.toml");
+    std::fs::write(&path, SURVEY).unwrap();
+    let survey = |out: &str| {
+        let mut command = cavern("survey");
+        command.arg(&path).arg("--out").arg(dir.path().join(out));
+        command
+    };
+    let whole = folder(&survey("whole").output().unwrap());
+    let output = stopped(survey("stopped"), &dir.path().join("stopped/store/rendering"), 1, "-INT");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("interrupted: survey: ") && said.contains(" million multiply-adds are kept"), "{said}");
+    assert_nothing_half(&dir.path().join("stopped"));
+    assert_same(&whole, &folder(&survey("stopped").output().unwrap()));
+}
+
 /// As quiet as it was asked to be, a run says that it stops, and why it is not done.
 #[test]
 fn a_second_signal_ends_at_once() {

@@ -139,7 +139,7 @@ impl Progress {
             None if self.said.elapsed() >= PLAIN_INTERVAL => {
                 self.said = Instant::now();
                 let rate = self.rate().map_or(String::new(), |rate| format!(" ({rate})"));
-                tracing::info!("{}: {done}/{}{rate}", self.stage, self.total);
+                tracing::info!("{}: {done}/{} {}{rate}", self.stage, self.total, self.what);
             }
             None => {}
         }

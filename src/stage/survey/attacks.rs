@@ -3,7 +3,6 @@
 use candle_core::Device;
 
 use super::Field;
-use super::ascent::STEP;
 use super::data::Pictures;
 use super::subject::Subject;
 use crate::error::Result;
@@ -27,7 +26,7 @@ pub(super) fn attacks(field: &Field<'_>) -> Result<Vec<SurveyAttackRow>> {
     let attacked: Vec<&Subject<'_>> = field.subjects.iter().filter(|s| s.spec.attack_layer.is_some()).collect();
     let count = |s: &Subject<'_>| field.survey.data[&s.spec.data].attacked.unwrap_or(options.pictures);
     let passes = |s: &Subject<'_>| (2 * options.epsilons.len() + 1) * count(s);
-    let cost = |s: &Subject<'_>| STEP * options.steps * s.cost();
+    let cost = |s: &Subject<'_>| 2 * options.steps * s.look();
     let total = attacked.iter().map(|s| cost(s) * passes(s)).sum();
     let mut progress = Progress::start("attack", "million multiply-adds", total)?;
     let mut rows = Vec::new();

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 
-use self::ascent::{Range, STEP, Sweep, best};
+use self::ascent::{Range, Sweep, best};
 use self::claims::Rows;
 use self::data::Pictures;
 use self::real::Real;
@@ -82,8 +82,7 @@ impl<'a> Field<'a> {
 
     /// What everything costs, in millions of multiply-adds: the real pictures and the ascents of every network.
     fn cost(&self) -> usize {
-        let of =
-            |s: &Subject<'_>| s.cost() * (self.pictures[s.spec.data.as_str()].len() + STEP * self.range(s).steps());
+        let of = |s: &Subject<'_>| s.look() * self.pictures[s.spec.data.as_str()].len() + self.range(s).cost();
         self.subjects.iter().map(of).sum()
     }
 
@@ -91,11 +90,11 @@ impl<'a> Field<'a> {
     fn find(&self, progress: &mut Progress) -> Result<()> {
         for subject in &self.subjects {
             let pictures = &self.pictures[subject.spec.data.as_str()];
-            progress.weigh(subject.cost());
+            progress.weigh(subject.look());
             if real::is_found(self.survey, subject, pictures, &self.device, &self.store)? {
                 progress.find(pictures.len());
             }
-            progress.find(STEP * self.range(subject).found()?);
+            self.range(subject).find(progress)?;
         }
         Ok(())
     }

@@ -76,7 +76,7 @@ pub(super) fn real(
 ) -> Result<Real> {
     let key = key(survey, subject, pictures, device)?;
     let made = store.get_or_make(KIND, &key, serde_json::json!({ "network": subject.name }), |draft| {
-        progress.weigh(subject.cost());
+        progress.weigh(subject.look());
         draft.write_json(TABLE, &measure(survey, subject, pictures, device, progress)?)
     })?;
     progress.keep()?;
