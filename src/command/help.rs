@@ -25,7 +25,10 @@ fn command() -> Command {
     let mut command = Cli::command();
     // Names of arguments are known in full only then.
     command.build();
-    broken(command)
+    match command.get_about().map(|about| lines(about, 0)) {
+        Some(about) => broken(command).about(about),
+        None => broken(command),
+    }
 }
 
 /// A command whose help fits.
