@@ -6,11 +6,28 @@ use clap::{Args, Parser, Subcommand};
 
 /// cavern asks of a neural network: does this direction mean the concept?
 #[derive(Debug, Parser)]
-#[command(name = "cavern", version, about, max_term_width = 100)]
+#[command(name = "cavern", version, about)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Only warnings, errors and the result
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Also what is read and made, and why
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+impl Cli {
+    /// What is said on stderr.
+    pub fn level(&self) -> tracing::Level {
+        match (self.quiet, self.verbose) {
+            (true, _) => tracing::Level::WARN,
+            (_, true) => tracing::Level::DEBUG,
+            _ => tracing::Level::INFO,
+        }
+    }
 }
 
 /// The sub-commands.

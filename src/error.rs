@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file operation.
-    #[error("cannot {action} {}: {source}{}", path.display(), space_hint(source))]
+    #[error("cannot {action} {}: {source}{}", path.display(), io_hint(source))]
     Io {
         /// What was attempted, as a verb: "read", "write", "create".
         action: &'static str,
@@ -59,6 +59,14 @@ pub enum Error {
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// The user asked to stop.
+    #[error("interrupted: {doing}\n  help: {hint}")]
+    Interrupted {
+        /// What was going on, and how much of it is kept.
+        doing: String,
+        /// How to go on.
+        hint: String,
+    },
     /// A failure that is not the user's to mend.
     #[error("{0}")]
     Failure(String),
@@ -98,8 +106,13 @@ impl Error {
     pub fn is_users_mistake(&self) -> bool {
         match self {
             Self::File { .. } | Self::Key { .. } | Self::Name { .. } | Self::Data { .. } => true,
-            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-            Self::Tensor(_) | Self::Failure(_) => false,
+            Self::Io { source, .. } => {
+                use std::io::ErrorKind as K;
+                let mistakes =
+                    [K::NotFound, K::NotADirectory, K::AlreadyExists, K::PermissionDenied, K::ReadOnlyFilesystem];
+                mistakes.contains(&source.kind())
+            }
+            Self::Tensor(_) | Self::Interrupted { .. } | Self::Failure(_) => false,
         }
     }
 }
@@ -111,11 +124,22 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
     scored.into_iter().take(3).map(|(_, k)| k.to_owned()).collect()
 }
 
-fn space_hint(source: &std::io::Error) -> &'static str {
+fn io_hint(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
     match source.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             "\n  help: free some space, or choose another --out or --store, and run again: what is done is kept"
         }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "\n  help: allow it, or give a place of your own: --out and --store say where results go"
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "\n  help: a file lies where a folder is wanted: move it away, or give another place"
+        }
+        ErrorKind::IsADirectory => {
+            "\n  help: a folder lies where a file is wanted: move it away, or give another place"
+        }
+        ErrorKind::NotFound => "\n  help: check the path: it, or a folder on the way, is not there",
         _ => "",
     }
 }
@@ -140,6 +164,21 @@ mod tests {
         let message = error.to_string();
         assert!(message.contains("runs/a") && message.contains("free some space"), "{message}");
         assert!(!error.is_users_mistake());
+    }
+
+    #[test]
+    fn what_the_system_refuses_names_the_cure() {
+        use std::io::ErrorKind;
+        let kinds = [
+            (ErrorKind::FileTooLarge, "free some space"),
+            (ErrorKind::ReadOnlyFilesystem, "--out"),
+            (ErrorKind::NotADirectory, "move it away"),
+            (ErrorKind::NotFound, "check the path"),
+        ];
+        for (kind, cure) in kinds {
+            let message = Error::io("write", Path::new("runs/a"))(kind.into()).to_string();
+            assert!(message.contains("runs/a") && message.contains(cure), "{message}");
+        }
     }
 
     #[test]

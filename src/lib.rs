@@ -23,6 +23,7 @@ pub mod command;
 mod conjugate;
 pub mod dataset;
 pub mod error;
+pub mod interrupt;
 pub mod localise;
 pub mod maximise;
 pub mod metric;
@@ -35,5 +36,6 @@ mod small;
 pub mod stage;
 pub mod store;
 pub mod study;
+pub mod terminal;
 
 pub use error::{Error, Result};

@@ -1,6 +1,5 @@
 //! Every kind of operation at the zoo's shapes, forward and backward: the layers of the zoo's networks, one by one.
 
-use cavern::command::profile::multiply_adds;
 use cavern::model::Graph;
 use cavern::model::zoo;
 use cavern::seed::Seed;
@@ -78,7 +77,7 @@ fn measure(graph: &Graph, node: usize) -> Outcome<String> {
     let gradient = y.ones_like()?;
     let forward = fastest(RUNS, || Ok(graph.run_node(node, &inputs)?))? / BATCH as f64;
     let back = fastest(RUNS, || Ok(graph.pull_back_node(node, &inputs, &y, &gradient)?))? / BATCH as f64;
-    let rate = |seconds: f64| match multiply_adds(graph, node) {
+    let rate = |seconds: f64| match graph.multiply_adds(node) {
         0 => "-".to_owned(),
         n => format!("{:.1}", 2e-9 * n as f64 / seconds),
     };

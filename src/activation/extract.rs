@@ -3,6 +3,7 @@
 mod load;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 
@@ -79,24 +80,28 @@ impl Extraction<'_> {
         Ok(Shard { items, keys: keys.collect::<Result<_>>()? })
     }
 
-    /// Computes what the store lacks; pictures are loaded while the network runs. `done` is told the number of items
-    /// finished and whether they had to be computed.
+    /// Computes what the store lacks; pictures are loaded while the network runs. `done` is told how many items the store
+    /// has, with `false`, and then the number of those of every shard that was made, with `true`; its error ends the work
+    /// there, and what was made is kept.
     ///
     /// # Errors
-    /// When pictures cannot be read, the network fails, an activation is not finite, or the disk is full.
-    pub fn run(&self, store: &Store, items: &[Item], done: impl FnMut(usize, bool)) -> Result<()> {
+    /// When pictures cannot be read, the network fails, an activation is not finite, or the disk is full; and those of
+    /// `done`.
+    pub fn run(&self, store: &Store, items: &[Item], mut done: impl FnMut(usize, bool) -> Result<()>) -> Result<()> {
         let shards = self.shards(items)?;
         let lacking = |shard: &Shard<'_>| -> Vec<usize> {
             (0..self.layers.len()).filter(|l| !store.has(KIND, &shard.keys[*l])).collect()
         };
-        let missing: Vec<Vec<usize>> = shards.iter().map(lacking).collect();
-        let work: Vec<_> = shards.iter().zip(&missing).collect();
+        let mut work: Vec<_> = shards.iter().map(|shard| (shard, lacking(shard))).collect();
+        work.retain(|(_, missing)| !missing.is_empty());
+        tracing::debug!("of {} shards the store lacks {}, or some of their layers", shards.len(), work.len());
+        let left: usize = work.iter().map(|(shard, _)| shard.items.len()).sum();
+        done(items.len() - left, false)?;
         let Some(graph) = self.graph else {
             return self.make(store, &work, |shard, missing| self.import(shard.items, missing), done);
         };
         let graph = graph.with_precision(self.options.precision)?;
-        let lacking = work.iter().filter(|(_, missing)| !missing.is_empty());
-        let batches: Vec<&[Item]> = lacking.flat_map(|(shard, _)| shard.items.chunks(self.options.batch)).collect();
+        let batches: Vec<&[Item]> = work.iter().flat_map(|(shard, _)| shard.items.chunks(self.options.batch)).collect();
         self.loader(&graph).ahead(&batches, |inputs| {
             self.make(store, &work, |shard, missing| self.forward(&graph, shard.items, missing, &inputs), done)
         })
@@ -121,7 +126,8 @@ impl Extraction<'_> {
     /// When a shard is missing or damaged.
     pub fn open(&self, store: &Store, items: &[Item], layer: usize) -> Result<LayerSet> {
         let keys = self.keys(items, layer)?;
-        let paths = keys.iter().map(|key| store.get(KIND, key, "extract")?.file(shard::FILE));
+        let shards = store.get_all(KIND, &keys, "extract")?;
+        let paths = shards.iter().map(|shard| shard.file(shard::FILE));
         LayerSet::open(&self.layers[layer].0, &paths.collect::<Result<Vec<PathBuf>>>()?)
     }
 
@@ -129,15 +135,17 @@ impl Extraction<'_> {
     fn make(
         &self,
         store: &Store,
-        work: &[(&Shard<'_>, &Vec<usize>)],
+        work: &[(&Shard<'_>, Vec<usize>)],
         compute: impl Fn(&Shard<'_>, &[usize]) -> Result<Vec<ShardWriter>>,
-        mut done: impl FnMut(usize, bool),
+        mut done: impl FnMut(usize, bool) -> Result<()>,
     ) -> Result<()> {
         for (shard, missing) in work {
-            if !missing.is_empty() {
-                self.publish(store, shard, missing, &compute(shard, missing)?)?;
-            }
-            done(shard.items.len(), !missing.is_empty());
+            let started = Instant::now();
+            let writers = compute(shard, missing)?;
+            let (pictures, seconds) = (shard.items.len(), started.elapsed().as_secs_f64());
+            tracing::debug!("computed {pictures} pictures at {} layers in {seconds:.2} s", missing.len());
+            self.publish(store, shard, missing, &writers)?;
+            done(shard.items.len(), true)?;
         }
         Ok(())
     }
@@ -253,7 +261,7 @@ mod tests {
             Extraction { dataset: data, graph: None, layers: &named, options: &options, device: &Device::Cpu, seed: 1 };
         let items: Vec<Item> = (0..data.samples.len()).map(Item::plain).collect();
         let before = data.asked.load(Ordering::Relaxed);
-        extraction.run(store, &items, |_, _| ()).unwrap();
+        extraction.run(store, &items, |_, _| Ok(())).unwrap();
         let set = extraction.open(store, &items, 0).unwrap();
         for (i, value) in data.values.iter().enumerate() {
             assert_eq!(set.map(i).unwrap()[0], *value);
@@ -276,6 +284,29 @@ mod tests {
         );
         assert_eq!(extract(&store, &Fake::new(values.clone()), &["a", "b"], Storage::F32), 10, "the new layer alone");
         assert_eq!(extract(&store, &Fake::new(values), &["a"], Storage::F16), 10, "another form on disk");
+    }
+
+    #[test]
+    fn what_is_made_before_the_end_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), || ()).unwrap();
+        let data = Fake::new((0..10).map(|i| i as f32).collect());
+        let (layers, options) =
+            ([("a".to_owned(), 0)], ActivationOptions { batch: 2, shard: 4, ..ActivationOptions::default() });
+        let (layers, options, device) = (&layers, &options, &Device::Cpu);
+        let extraction = Extraction { dataset: &data, graph: None, layers, options, device, seed: 1 };
+        let items: Vec<Item> = (0..10).map(Item::plain).collect();
+        let run = |stop: bool| {
+            let mut told = Vec::new();
+            let ended = extraction.run(&store, &items, |count, made| {
+                told.push((count, made));
+                if stop && made { Err(Error::Failure("enough".into())) } else { Ok(()) }
+            });
+            (told, ended.is_ok())
+        };
+        assert_eq!(run(true), (vec![(0, false), (4, true)], false));
+        assert_eq!(run(true), (vec![(4, false), (4, true)], false), "what there is is counted first");
+        assert_eq!(run(false), (vec![(8, false), (2, true)], true));
     }
 
     #[test]

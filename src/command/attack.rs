@@ -49,9 +49,12 @@ pub fn run(args: &AttackArgs, out: &mut dyn Write) -> Result<()> {
         seed: Seed(args.seed),
     };
     let passes = methods.iter().map(|m| if *m == Method::Blend { 1 } else { args.epsilon.len() }).sum::<usize>();
-    let mut progress = Progress::start("attack", passes * photographs.len());
-    let outcome = attack.run(&photographs, &methods, |pictures| progress.advance(pictures, true))?;
-    progress.finish("attacked photographs");
+    let mut progress = Progress::start("attack", "attacked photographs", passes * photographs.len())?;
+    let outcome = attack.run(&photographs, &methods, |pictures| {
+        progress.step(pictures);
+        progress.go_on()
+    })?;
+    progress.finish();
     print(&outcome.summaries(), &args.transfer, out)?;
     write(args, &graph, &photographs, &outcome)?;
     writeln!(out, "{}", args.out.display())?;

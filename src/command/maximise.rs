@@ -15,9 +15,8 @@ use crate::maximise::{JudgeOptions, MaximiseOptions};
 use crate::seed::Seed;
 use crate::stage::context::device;
 use crate::stage::maximise::{
-    Order, Photograph, Rendered, Studio, data_of_folder, in_column, is_needed, of_file, of_units,
+    Order, Photograph, Rendered, Studio, data_of_folder, in_column, is_needed, of_file, of_units, render,
 };
-use crate::stage::progress::Progress;
 use crate::store::Store;
 use crate::store::file::{to_json, write_atomic};
 use crate::study::{ModelSpec, overrides};
@@ -114,7 +113,6 @@ fn of_model_alone(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
     let seed = Seed(look.seed);
     let start = photograph.as_ref().map(|p| p.levels.clone());
     let columns = options.columns();
-    let mut progress = Progress::start("maximise", columns.len() * orders.len() * options.steps);
     if args.data.is_some() && !columns.iter().any(is_needed) {
         let hint = "--set maximise.parameter=maco or --set maximise.colours=data, or leave --data out";
         return Err(Error::key("--data", "nothing is taken from pictures", hint).into());
@@ -126,10 +124,7 @@ fn of_model_alone(args: &MaximiseArgs, out: &mut dyn Write) -> Result<()> {
         Ok((studio, in_column(&orders, options, &look.maximise)))
     };
     let columns: Vec<(Studio<'_>, Vec<Order>)> = columns.iter().map(column).collect::<Result<_>>()?;
-    for (studio, orders) in &columns {
-        studio.render(orders, |steps, new| progress.advance(steps, new))?;
-    }
-    progress.finish("picture steps");
+    render(&columns.iter().collect::<Vec<_>>())?;
     let folder = args.run.out.join(format!("maximised-{}", graph.name()));
     let origin = photograph.map(|p| format!("-from-{}", p.name)).unwrap_or_default();
     let mut pictures = Vec::new();

@@ -7,6 +7,7 @@ pub mod validate;
 pub mod compare;
 pub mod completions;
 pub mod dataset;
+pub mod help;
 pub mod inspect;
 pub mod ls;
 pub mod man;
@@ -20,6 +21,7 @@ pub mod train;
 use std::io::Write;
 
 use crate::cli::{Cli, Command};
+use crate::interrupt;
 
 /// Runs the command; results go to `out`, everything else to stderr.
 ///
@@ -27,6 +29,9 @@ use crate::cli::{Cli, Command};
 /// What went wrong, with what it was about.
 pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
     use stage::Stage;
+    if goes_on(&cli.command) {
+        interrupt::listen()?;
+    }
     match cli.command {
         Command::Run(args) => stage::run(&args, &Stage::ALL, out),
         Command::Extract(args) => stage::run(&args, &[Stage::Extract], out),
@@ -50,4 +55,23 @@ pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Man(args) => man::run(&args, out),
         Command::Attack(args) => attack::run(&args, out),
     }
+}
+
+/// Whether a command asks between two pieces of work whether to stop.
+fn goes_on(command: &Command) -> bool {
+    use Command::{Attack, Extract, Fit, Localise, Maximise, Report, Run, Score, Sensitivity, Survey, Train};
+    matches!(
+        command,
+        Run(_)
+            | Extract(_)
+            | Fit(_)
+            | Localise(_)
+            | Maximise(_)
+            | Score(_)
+            | Sensitivity(_)
+            | Report(_)
+            | Survey(_)
+            | Train(_)
+            | Attack(_)
+    )
 }

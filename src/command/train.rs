@@ -51,13 +51,14 @@ pub fn run(args: &StudyArgs, out: &mut dyn Write) -> Result<()> {
         zoo::save(&trained.tensors, &path("safetensors"))?;
         trained.curve
     };
-    watch.end().context("cannot write the learning curve")?;
-    summarise(&curve, out)?;
+    let said = watch.end();
     write_atomic(&path("curve.json"), &to_json(&curve)?)?;
     if let Some(figure) = by_epoch(&panels(&curve))? {
         write_atomic(&path("curve.svg"), figure.as_bytes())?;
     }
     training.checkpoint.iter().try_for_each(Checkpoint::remove)?;
+    said.context("cannot write the learning curve to stdout")?;
+    summarise(&curve, out)?;
     writeln!(out, "{}", path("safetensors").display())?;
     Ok(())
 }
@@ -86,9 +87,10 @@ impl Watch<'_> {
         match event {
             Event::Start { samples, done } => {
                 done.iter().for_each(|epoch| self.say(epoch));
-                self.progress = Some(Progress::start("train", samples * (self.epochs - done.len().min(self.epochs))));
+                let left = self.epochs - done.len().min(self.epochs);
+                self.progress = Progress::start("train", "samples", samples * left).ok();
             }
-            Event::Step(samples) => self.progress.iter_mut().for_each(|p| p.advance(samples, true)),
+            Event::Step(samples) => self.progress.iter_mut().for_each(|p| p.step(samples)),
             Event::Epoch(epoch) => self.say(epoch),
         }
     }
@@ -104,7 +106,7 @@ impl Watch<'_> {
     }
 
     fn end(self) -> std::io::Result<()> {
-        self.progress.into_iter().for_each(|p| p.finish("samples"));
+        self.progress.into_iter().for_each(Progress::finish);
         self.said
     }
 }

@@ -15,7 +15,11 @@ use super::sample::{Dataset, Edit, Editing, Presence, Sample, Skipped};
 use super::spec::DatasetSpec;
 use super::tile::{Window, windows};
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::store::digest::{Digest, DigestBuilder};
+
+/// What to do about a file that changed behind our back: nothing was stored of the new one under the old one's name.
+const AGAIN: &str = "the dataset changed while it was read: leave it alone, or restore the file, and run again";
 
 /// Decoded files kept for the next tile of the same image.
 const CACHED: usize = 8;
@@ -77,7 +81,7 @@ impl<T: OfPictures> Dataset for T {
     }
 
     fn mask(&self, sample: usize, concept: usize) -> Result<Option<Mask>> {
-        self.mask_of(sample, concept)
+        self.mask_of(sample, concept)?.map(|mask| self.pictures().same(sample, concept, mask)).transpose()
     }
 
     fn editing(&self) -> Editing {
@@ -133,6 +137,9 @@ impl Pictures {
             return Err(Error::file(root, "holds no images of this layout", "see README.md for the layouts"));
         }
         let read = frames.par_iter().map(|frame| {
+            if interrupt::is_wished() {
+                return Ok(Vec::new());
+            }
             let image = decode(&frame.path)?.to_rgb8();
             let windows = windows(image.width() as usize, image.height() as usize, spec.tile);
             if windows.is_empty() {
@@ -143,6 +150,7 @@ impl Pictures {
             Ok(windows.into_iter().zip(labels).zip(ids).collect::<Vec<_>>())
         });
         let read: Vec<Result<Vec<_>, String>> = read.collect();
+        interrupt::check("the dataset was being read")?;
         let (mut samples, mut places, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
         for (f, (frame, found)) in frames.iter().zip(read).enumerate() {
             match found {
@@ -215,16 +223,34 @@ impl Pictures {
         self.places[sample].iter().map(|(frame, window)| (&self.frames[*frame], *window))
     }
 
-    /// The picture of a sample.
+    /// The picture of a sample: the very pixels that name it.
     ///
     /// # Errors
-    /// When the file cannot be read any more.
+    /// When the file cannot be read any more, or holds other pixels than when the dataset was opened.
     pub fn image(&self, sample: usize) -> Result<RgbImage> {
         let (frame, w) = self.place(sample);
         let image = self.cache.get(&frame.path, |path| decode(path).map(|i| i.to_rgb8()))?;
         let (x, y, width, height) = (w.x as u32, w.y as u32, w.width as u32, w.height as u32);
-        Ok(image::imageops::crop_imm(&*image, x, y, width, height).to_image())
+        let image = image::imageops::crop_imm(&*image, x, y, width, height).to_image();
+        let id = picture_digest(w.width, w.height, image.as_raw());
+        if id == self.samples[sample].id { Ok(image) } else { Err(changed(&frame.path)) }
     }
+
+    /// A mask of a concept in a sample, if it covers as much as when the dataset was opened.
+    fn same(&self, sample: usize, concept: usize, mask: Mask) -> Result<Mask> {
+        let Sample { presence, coverage, .. } = &self.samples[sample];
+        // Where two copies of a picture contradict each other, neither is the one that was read first.
+        if presence[concept] == Presence::Unknown || coverage[concept].is_nan() || mask.coverage() == coverage[concept]
+        {
+            return Ok(mask);
+        }
+        let (frame, _) = self.place(sample);
+        Err(Error::file(&frame.path, "its masks are no longer those that were read first", AGAIN))
+    }
+}
+
+fn changed(path: &Path) -> Error {
+    Error::file(path, "holds other pixels than when it was read first", AGAIN)
 }
 
 fn sample(frame: &Frame, window: Option<Window>, labels: Labels, id: Digest) -> Sample {
@@ -352,8 +378,12 @@ pub fn names(root: &Path, paths: &[PathBuf]) -> Vec<String> {
     paths.iter().map(name).collect()
 }
 
-/// The masks of one window of an image of values: those where `shows(value)`.
+/// The masks of one window of an image of values: those where `shows(value)`; nothing where the window is not all in the
+/// image, as when its file was replaced.
 pub fn cut(mask: &GrayImage, w: Window, shows: impl Fn(u8) -> bool) -> Mask {
+    if w.x + w.width > mask.width() as usize || w.y + w.height > mask.height() as usize {
+        return Mask { width: w.width, height: w.height, pixels: vec![false; w.width * w.height] };
+    }
     let row = |y: usize| &mask.as_raw()[y * mask.width() as usize + w.x..][..w.width];
     let pixels = (w.y..w.y + w.height).flat_map(row).map(|v| shows(*v)).collect();
     Mask { width: w.width, height: w.height, pixels }
@@ -405,8 +435,7 @@ impl<T> Cache<T> {
         if let Some((_, found)) = lock().iter().find(|(p, _)| p == path) {
             return Ok(found.clone());
         }
-        let hint = "the dataset changed while it was read: restore the file and run again";
-        let made = Arc::new(read(path).map_err(|reason| Error::file(path, reason, hint))?);
+        let made = Arc::new(read(path).map_err(|reason| Error::file(path, reason, AGAIN))?);
         let mut kept = lock();
         kept.push_back((path.to_path_buf(), made.clone()));
         if kept.len() > CACHED {

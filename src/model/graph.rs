@@ -1,6 +1,7 @@
 //! One model form: a list of named nodes in the order they run, and one executor for it.
 
 mod backward;
+mod cost;
 mod layout;
 pub(in crate::model) mod op;
 mod precision;

@@ -15,6 +15,7 @@ use super::weights::{self, Weights};
 use super::zoo;
 use crate::error::{Error, Result};
 use crate::store::digest::Digest;
+use crate::store::file::Stamp;
 
 /// Everything a network is built from.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +82,29 @@ impl Recipe {
     /// # Errors
     /// When one cannot be read.
     pub fn files(&self) -> Result<Vec<SourceFile>> {
+        let source = |(key, given, path): (&'static str, PathBuf, PathBuf)| {
+            Ok(SourceFile {
+                key,
+                given: given.display().to_string(),
+                name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                bytes: std::fs::metadata(&path).map_err(Error::io("read", &path))?.len(),
+                digest: Digest::of_file(&path)?,
+                commit: hub::is_address(&given).then(|| hub::commit_of(&path)).flatten(),
+            })
+        };
+        self.paths()?.into_iter().map(source).collect()
+    }
+
+    /// What the files it is built from look like now; to be taken before it is built.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn stamps(&self) -> Result<Vec<Stamp>> {
+        self.paths()?.iter().map(|(_, _, path)| Stamp::of(path)).collect()
+    }
+
+    /// Every file: its key in the study, as it was given, and where it lies.
+    fn paths(&self) -> Result<Vec<(&'static str, PathBuf, PathBuf)>> {
         let onnx = is_onnx(&self.name).then(|| PathBuf::from(&self.name));
         let named = [
             ("model.name", &onnx),
@@ -92,16 +116,7 @@ impl Recipe {
         for (key, given) in named.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
             let local = hub::local(given)?;
             let all = if key == "model.weights" { weights::files(&local)? } else { vec![local.to_path_buf()] };
-            for path in all {
-                files.push(SourceFile {
-                    key,
-                    given: given.display().to_string(),
-                    name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                    bytes: std::fs::metadata(&path).map_err(Error::io("read", &path))?.len(),
-                    digest: Digest::of_file(&path)?,
-                    commit: hub::is_address(given).then(|| hub::commit_of(&path)).flatten(),
-                });
-            }
+            files.extend(all.into_iter().map(|path| (key, given.clone(), path)));
         }
         Ok(files)
     }

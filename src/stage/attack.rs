@@ -126,11 +126,16 @@ pub struct Summary {
 
 impl Attack<'_> {
     /// Attacks every photograph, prepared for the network, by every method. `done` is told after each method at each
-    /// strength.
+    /// strength; its error ends the attack.
     ///
     /// # Errors
     /// When the network has no classes, a target or layer does not exist, or a picture does not fit.
-    pub fn run(&self, photographs: &[Planes], methods: &[Method], mut done: impl FnMut(usize)) -> Result<Outcome> {
+    pub fn run(
+        &self,
+        photographs: &[Planes],
+        methods: &[Method],
+        mut done: impl FnMut(usize) -> Result<()>,
+    ) -> Result<Outcome> {
         let victim = Victim::new(self.graph, self.device);
         if victim.classes() < 2 {
             let hint = "choose a classifier, or train a head with `cavern train`";
@@ -156,7 +161,7 @@ impl Attack<'_> {
                     _ => self.stepped(&victim, photographs, &targets, *method, *strength)?,
                 };
                 self.note(&victim, photographs, &before, &targets, (*method, *strength), attacked, &mut outcome)?;
-                done(photographs.len());
+                done(photographs.len())?;
             }
         }
         Ok(outcome)
@@ -385,7 +390,7 @@ mod tests {
             seed: Seed(1),
         };
         let clean = photographs(3);
-        let outcome = attack.run(&clean, &Method::ALL, |_| {}).unwrap();
+        let outcome = attack.run(&clean, &Method::ALL, |_| Ok(())).unwrap();
         assert_eq!((outcome.rows.len(), outcome.pictures.len()), (18, 18));
         let summaries = outcome.summaries();
         assert_eq!(summaries.len(), 6);
@@ -412,7 +417,7 @@ mod tests {
             target: target.map(str::to_owned),
             seed: Seed(1),
         };
-        let message = |a: Attack<'_>| a.run(&photographs(1), &[Method::Unit], |_| {}).err().unwrap().to_string();
+        let message = |a: Attack<'_>| a.run(&photographs(1), &[Method::Unit], |_| Ok(())).err().unwrap().to_string();
         assert!(message(attack(None, None)).contains("--layer"));
         let larger = [zoo::random("vit_tiny_patch16", Seed(1)).unwrap()];
         let apart = Attack { others: &larger, ..attack(Some("conv4"), None) };

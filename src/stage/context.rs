@@ -13,6 +13,7 @@ use crate::probe::Variant;
 use crate::seed::Seed;
 use crate::store::Store;
 use crate::store::digest::{Digest, DigestBuilder};
+use crate::store::file::Stamp;
 use crate::study::{ModelSpec, Resize, Study};
 
 /// Where a study is run: everything that is not the study itself.
@@ -49,6 +50,8 @@ pub struct Context {
     pub split: Split,
     /// Its network; `None` where activations are imported.
     pub graph: Option<Graph>,
+    /// The files that the network was built from, as they were then.
+    pub stamps: Vec<Stamp>,
     /// Its layers.
     pub layers: Vec<Layer>,
     /// Names and nodes of the layers, as extraction wants them; the logits come last where [`Context::head`] has them.
@@ -76,6 +79,8 @@ impl Context {
             return Err(Error::unknown("concept", unknown, dataset.concepts().iter().map(String::as_str)));
         }
         let split = split::split(dataset.samples(), &study.split, seed)?;
+        // Before the network is built: where a file is missing, that says so better.
+        let stamps = study.model.recipe().stamps().unwrap_or_default();
         let graph = network(&study.model, &device)?;
         let layers = layers(&study, graph.as_ref(), dataset.as_ref())?;
         let mut nodes: Vec<_> = layers.iter().map(|l| (l.name.clone(), l.node)).collect();
@@ -83,7 +88,28 @@ impl Context {
         let root = settings.store.clone().unwrap_or_else(|| settings.out.join("store"));
         let store = Store::open(&root, || tracing::info!("waiting for another run on {}", root.display()))?;
         let folder = settings.out.join(format!("{}-{}", study.name, study.digest()?.short()));
-        Ok(Self { study, seed, dataset, split, graph, layers, nodes, head, device, store, folder })
+        let context = Self { study, seed, dataset, split, graph, stamps, layers, nodes, head, device, store, folder };
+        context.tell()?;
+        Ok(context)
+    }
+
+    /// What decides whether something is computed again, for those who want to know.
+    fn tell(&self) -> Result<()> {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return Ok(());
+        }
+        let device = if self.device.is_cpu() { "the CPU" } else { "the GPU" };
+        tracing::debug!("networks run on {device}, all else on {} threads", rayon::current_num_threads());
+        let count = self.dataset.samples().len();
+        tracing::debug!(
+            "{count} samples, of which pixels, labels, masks and split are {}",
+            self.samples_digest()?.short()
+        );
+        if let Some(graph) = &self.graph {
+            tracing::debug!("network {}, of which layers and weights are {}", graph.name(), graph.digest().short());
+        }
+        tracing::debug!("store {}, run {}", self.store.root().display(), self.folder.display());
+        Ok(())
     }
 
     /// The extraction of this study.

@@ -13,9 +13,15 @@ pub fn run(context: &Context) -> Result<()> {
         if items.is_empty() {
             continue;
         }
-        let mut progress = Progress::start(stage, items.len());
-        context.extraction().run(&context.store, &items, |count, new| progress.advance(count, new))?;
-        progress.finish("pictures");
+        let mut progress = Progress::start(stage, "pictures", items.len())?;
+        context.extraction().run(&context.store, &items, |count, made| {
+            if made {
+                return progress.advance(count);
+            }
+            progress.find(count);
+            Ok(())
+        })?;
+        progress.finish();
     }
     Ok(())
 }

@@ -28,26 +28,24 @@ const VALUES: usize = 32 << 20;
 /// When activations are missing or damaged, or a solver refuses its data.
 pub fn run(context: &Context) -> Result<()> {
     let units = context.units();
-    let mut progress = Progress::start("fit", units.len());
+    let mut progress = Progress::start("fit", "sets of probes", units.len())?;
+    let lacking = progress.lacking(&context.store, fitted::KIND, units, |(l, v)| key(context, *l, *v))?;
     let mut rows: Option<Rows> = None;
-    for (layer, variant) in units {
-        let key = key(context, layer, variant)?;
-        let missing = !context.store.has(fitted::KIND, &key);
-        if missing {
-            let rows = match &mut rows {
-                Some(rows) => rows,
-                None => rows.insert(Rows::of(context)?),
-            };
-            let fitted = fit(context, rows, layer, variant)?;
-            let parameters = serde_json::json!({
-                "layer": context.layers[layer].name, "variant": variant, "probe": context.study.probe,
-                "model": context.study.model.name, "seed": context.study.seed,
-            });
-            context.store.get_or_make(fitted::KIND, &key, parameters, |draft| fitted.write(draft))?;
-        }
-        progress.advance(1, missing);
+    for ((layer, variant), key) in lacking {
+        let rows = match &mut rows {
+            Some(rows) => rows,
+            None => rows.insert(Rows::of(context)?),
+        };
+        let parameters = serde_json::json!({
+            "layer": context.layers[layer].name, "variant": variant, "probe": context.study.probe,
+            "model": context.study.model.name, "seed": context.study.seed,
+        });
+        context
+            .store
+            .get_or_make(fitted::KIND, &key, parameters, |draft| fit(context, rows, layer, variant)?.write(draft))?;
+        progress.advance(1)?;
     }
-    progress.finish("sets of probes");
+    progress.finish();
     Ok(())
 }
 

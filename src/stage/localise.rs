@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::localise::{Baseline, Cell, Centres, Edge, Emblem, Enlarging, Upsampling, emblem, linear};
 use crate::probe::{Cav, Variant};
 use crate::stage::fitted::Refused;
-use crate::store::artifact::Artifact;
+use crate::store::artifact::{Artifact, Draft};
 use crate::store::digest::{Digest, DigestBuilder};
 
 const KIND: &str = "map";
@@ -29,42 +29,45 @@ const EMBLEMS: &str = "emblems.json";
 /// When activations or directions are missing or damaged.
 pub fn run(context: &Context) -> Result<()> {
     let units = context.units();
-    let mut progress = Progress::start("localise", units.len());
-    for (layer, variant) in units {
-        let key = key(context, layer, variant)?;
-        let missing = !context.store.has(KIND, &key);
-        if missing {
-            let (_, fitted) = fit::get(context, layer, variant)?;
-            let set = context.extraction().open(&context.store, &items::plain(context), layer)?;
-            let linear: Vec<&Cav> = fitted.cavs.iter().filter(|cav| cav.has_map()).collect();
-            if linear.len() < fitted.cavs.len() {
-                let (count, name) = (fitted.cavs.len() - linear.len(), &context.layers[layer].name);
-                tracing::info!(
-                    "{count} probes of `{name}` in `{variant}` have no maps: their scores are no sums over positions"
-                );
-            }
-            let mut form = Form::of_shares(context, layer, &set)?;
-            form.emblems = emblems(context, &set, &linear, &form)?;
-            let compute = |(part, file)| Ok((file, compute(context, &set, &linear, &form, part)?));
-            let files = FILES.into_iter().map(compute).collect::<Result<Vec<_>>>()?;
-            let parameters = serde_json::json!({
-                "layer": context.layers[layer].name, "variant": variant, "localise": context.study.localise,
-            });
-            context.store.get_or_make(KIND, &key, parameters, |draft| {
-                form.emblems.iter().try_for_each(|emblems| draft.write_json(EMBLEMS, emblems))?;
-                files.iter().try_for_each(|(file, bytes)| draft.write(file, bytes))
-            })?;
-        }
+    let mut progress = Progress::start("localise", "sets of maps", units.len())?;
+    let lacking = progress.lacking(&context.store, KIND, units, |(l, v)| key(context, *l, *v))?;
+    for ((layer, variant), key) in lacking {
+        let parameters = serde_json::json!({
+            "layer": context.layers[layer].name, "variant": variant, "localise": context.study.localise,
+        });
+        context.store.get_or_make(KIND, &key, parameters, |draft| make(context, layer, variant, draft))?;
+        progress.advance(1)?;
+    }
+    for (layer, variant) in context.units() {
         let zero = refused(context, layer, variant)?;
         if !zero.is_empty() {
             let names: Vec<String> = zero.iter().map(|r| format!("{} of {}", r.probe, r.concept)).collect();
             let (layer, names) = (&context.layers[layer].name, names.join(", "));
             tracing::warn!("emblems do not separate at `{layer}` in `{variant}`: maps are zero of {names}");
         }
-        progress.advance(1, missing);
     }
-    progress.finish("sets of maps");
+    progress.finish();
     Ok(())
+}
+
+/// The maps of one unit.
+fn make(context: &Context, layer: usize, variant: Variant, draft: &mut Draft) -> Result<()> {
+    let (_, fitted) = fit::get(context, layer, variant)?;
+    let set = context.extraction().open(&context.store, &items::plain(context), layer)?;
+    let linear: Vec<&Cav> = fitted.cavs.iter().filter(|cav| cav.has_map()).collect();
+    if linear.len() < fitted.cavs.len() {
+        let (count, name) = (fitted.cavs.len() - linear.len(), &context.layers[layer].name);
+        tracing::info!(
+            "{count} probes of `{name}` in `{variant}` have no maps: their scores are no sums over positions"
+        );
+    }
+    let mut form = Form::of_shares(context, layer, &set)?;
+    form.emblems = emblems(context, &set, &linear, &form)?;
+    form.emblems.iter().try_for_each(|emblems| draft.write_json(EMBLEMS, emblems))?;
+    FILES.into_iter().try_for_each(|(part, file)| {
+        let bytes = compute(context, &set, &linear, &form, part)?;
+        draft.write(file, &bytes)
+    })
 }
 
 /// The key of one unit's maps: its directions, and how they are mapped.

@@ -16,7 +16,7 @@ use crate::report::{
     self, Comparison, ConceptCount, Correlation, CosineMatrix, MetricRow, NormMap, Page, Refusal, RenderingFigure,
     SampleRow, Trace,
 };
-use crate::store::file::{to_json, write_atomic};
+use crate::store::file::{Stamp, to_json, write_atomic};
 
 /// How the pictures differ from the numbers.
 const MAP_NOTE: &str = "Maps are drawn less their mean over the test pictures, so that what is particular to a picture \
@@ -29,16 +29,19 @@ const SCHEMA: u32 = 1;
 /// # Errors
 /// When an artifact is missing, or the folder cannot be written.
 pub fn run(context: &Context) -> Result<()> {
-    let mut progress = Progress::start("report", 4);
+    // Once begun it is written whole: tables, figures and page belong together.
+    let mut progress = Progress::start("report", "steps", 4)?;
+    // The manifest is to name the very files that the numbers are of.
+    context.stamps.iter().try_for_each(Stamp::check)?;
     let gathered = Gathered::of(context)?;
-    progress.advance(1, true);
+    progress.step(1);
     write_tables(context, &gathered)?;
-    progress.advance(1, true);
+    progress.step(1);
     let page = page(context, &gathered)?;
-    progress.advance(1, true);
+    progress.step(1);
     write_page(context, &page)?;
-    progress.advance(1, true);
-    progress.finish("steps");
+    progress.step(1);
+    progress.finish();
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -42,6 +43,38 @@ fn neighbour(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
     let mut file = file.map_err(Error::io("write in", folder))?;
     file.write_all(bytes).map_err(Error::io("write", path))?;
     Ok(file)
+}
+
+/// What tells whether a file was replaced or written to: its length and time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    path: PathBuf,
+    bytes: u64,
+    modified: SystemTime,
+}
+
+impl Stamp {
+    /// Of a file as it is now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn of(path: &Path) -> Result<Self> {
+        let found = std::fs::metadata(path).map_err(Error::io("read", path))?;
+        let modified = found.modified().map_err(Error::io("read", path))?;
+        Ok(Self { path: path.to_path_buf(), bytes: found.len(), modified })
+    }
+
+    /// Whether the file is still the one that was looked at.
+    ///
+    /// # Errors
+    /// When it is not, or no longer there.
+    pub fn check(&self) -> Result<()> {
+        if Self::of(&self.path)? == *self {
+            return Ok(());
+        }
+        let hint = "run again: what was made of the one before is kept, under its own name";
+        Err(Error::file(&self.path, "was replaced or written to since it was read", hint))
+    }
 }
 
 /// The indented JSON form of a value, with a line end.

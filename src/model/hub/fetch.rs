@@ -1,10 +1,10 @@
 //! Files from the hub into the cache: resumed where they were broken off, and taken only if their digest is right.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use ureq::http::StatusCode;
 
@@ -12,7 +12,9 @@ use super::address::Address;
 use super::cache::Repository;
 use super::client::{Client, Description, Server};
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::model::weights::{USUAL_FILES, shards};
+use crate::terminal;
 
 /// Times a download that breaks off is taken up again.
 const ATTEMPTS: usize = 4;
@@ -133,6 +135,7 @@ impl Fetch<'_> {
                 Err(e) => return Ok(Err(e)),
             };
             file.write_all(&buffer[..count]).map_err(cannot())?;
+            interrupt::check("fetching weights, of which what has come is kept")?;
             bar.inc(count as u64);
         }
         file.flush().map_err(cannot())?;
@@ -179,14 +182,12 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
 
 /// A bar on a terminal; a line elsewhere.
 fn bar(name: &str, size: Option<u64>) -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    if !terminal::draws_bars() {
         let size = size.map_or(String::new(), |size| format!(" ({:.1} MB)", size as f64 / 1e6));
         tracing::info!("fetching {name}{size}");
         return ProgressBar::hidden();
     }
-    let bar = size.map_or_else(ProgressBar::no_length, ProgressBar::new);
-    let style = ProgressStyle::with_template("{prefix} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = terminal::bar("{prefix} {bar:20} {bytes}/{total_bytes} {bytes_per_sec} {eta} left", size);
     bar.set_prefix(name.to_owned());
     bar
 }

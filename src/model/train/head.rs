@@ -14,6 +14,7 @@ use super::{Curve, Event, Training, run};
 use crate::dataset::Preprocess;
 use crate::dataset::preprocess::Filter;
 use crate::error::Result;
+use crate::interrupt;
 use crate::model::graph::{Graph, GraphBuilder, Op};
 use crate::model::head::{Head, trunk};
 use crate::model::zoo::{self, Draft, Outputs};
@@ -58,6 +59,7 @@ fn features(training: &Training<'_>, graph: &Graph, node: usize, samples: &[usiz
     let len = graph.shape(node).iter().product();
     let mut features = vec![0f32; training.dataset.samples().len() * len];
     for batch in samples.chunks(training.options.batch) {
+        interrupt::check("train: what the head sees of the pictures was being computed")?;
         let activation = graph.forward(&pictures.input(batch, None)?, &[node])?.remove(0);
         let rows = activation.flatten_all()?.to_vec1::<f32>()?;
         for (sample, row) in batch.iter().zip(rows.chunks_exact(len)) {

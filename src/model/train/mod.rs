@@ -32,6 +32,7 @@ use super::weights::Weights;
 use super::zoo::{self, Options, Outputs};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::seed::Seed;
 
 pub use self::checkpoint::Checkpoint;
@@ -177,14 +178,25 @@ fn run(
         on(Event::Epoch(&done));
         state.curve.epochs.push(done);
         state.curve.labels = labels;
-        if let Some(checkpoint) = &training.checkpoint
-            && options.checkpoint_every > 0
-            && epoch % options.checkpoint_every == 0
-        {
+        let (stop, every) = (interrupt::is_wished(), options.checkpoint_every);
+        if let Some(checkpoint) = training.checkpoint.as_ref().filter(|_| stop || every > 0 && epoch % every == 0) {
             checkpoint.write(&state)?;
+        }
+        if stop && epoch < options.epochs {
+            return Err(stopped(training, epoch));
         }
     }
     Ok(state)
+}
+
+/// The end of a training that goes on another time, where it has checkpoints.
+fn stopped(training: &Training<'_>, epoch: usize) -> Error {
+    let all = training.options.epochs;
+    let (kept, hint) = match &training.checkpoint {
+        Some(Checkpoint { path, .. }) => (format!("are kept in {}", path.display()), "the same command goes on"),
+        None => ("are lost".to_owned(), "the same command starts again"),
+    };
+    Error::Interrupted { doing: format!("train: {epoch} of {all} epochs {kept}"), hint: hint.to_owned() }
 }
 
 /// One epoch; returns the mean loss and the last learning rate.

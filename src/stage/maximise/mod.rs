@@ -35,14 +35,25 @@ pub fn run(context: &Context) -> Result<()> {
     let random = untrained::network(context, options)?;
     let columns = options.columns();
     let sets = sets(context, options, &columns, random.as_ref())?;
-    let all = || sets.iter().flat_map(|set| &set.columns);
-    let pictures: usize = all().map(|(_, orders)| orders.len()).sum();
-    let mut progress = Progress::start("maximise", pictures * options.steps);
-    for (studio, orders) in all() {
-        studio.render(orders, |steps, new| progress.advance(steps, new))?;
-    }
-    progress.finish("picture steps");
+    render(&sets.iter().flat_map(|set| &set.columns).collect::<Vec<_>>())?;
     judge::run(context, options, &sets)
+}
+
+/// Renders what the store lacks of every studio's pictures.
+///
+/// # Errors
+/// As [`Studio::render`].
+pub fn render(all: &[&(Studio<'_>, Vec<Order>)]) -> Result<()> {
+    let total = all.iter().map(|(studio, orders)| studio.steps(orders.len())).sum();
+    let mut progress = Progress::start("maximise", "picture steps", total)?;
+    for (studio, orders) in all {
+        progress.find(studio.found(orders)?);
+    }
+    for (studio, orders) in all {
+        studio.render(orders, &mut progress)?;
+    }
+    progress.finish();
+    Ok(())
 }
 
 /// What the stage has to show.

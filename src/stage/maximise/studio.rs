@@ -13,8 +13,9 @@ use crate::maximise::{
 use crate::model::Graph;
 use crate::probe::Variant;
 use crate::seed::Seed;
+use crate::stage::Progress;
 use crate::store::Store;
-use crate::store::artifact::Artifact;
+use crate::store::artifact::{Artifact, Draft};
 use crate::store::digest::{Digest, DigestBuilder};
 
 const KIND: &str = "rendering";
@@ -133,18 +134,37 @@ pub struct Studio<'a> {
 }
 
 impl Studio<'_> {
-    /// Makes what the store lacks; what was made stays when a later batch is stopped. `done` is told how many steps of
-    /// pictures are behind, and whether they were made just now.
+    /// How many steps so many pictures take.
+    pub fn steps(&self, pictures: usize) -> usize {
+        pictures * self.options.steps
+    }
+
+    /// The batches that the store lacks, with their keys.
     ///
     /// # Errors
-    /// When an objective does not fit its layer, or the network fails.
-    pub fn render(&self, orders: &[Order], mut done: impl FnMut(usize, bool) + Send) -> Result<()> {
-        for batch in self.batches(orders) {
-            let key = self.key(batch)?;
-            if self.store.has(KIND, &key) {
-                done(batch.len() * self.options.steps, false);
-                continue;
-            }
+    /// When a value has no JSON form.
+    pub fn lacking<'o>(&self, orders: &'o [Order]) -> Result<Vec<(&'o [Order], Digest)>> {
+        let keyed = self.batches(orders).into_iter().map(|batch| Ok((batch, self.key(batch)?)));
+        let mut lacking = keyed.collect::<Result<Vec<_>>>()?;
+        lacking.retain(|(_, key)| !self.store.has(KIND, key));
+        Ok(lacking)
+    }
+
+    /// How many steps of pictures the store has.
+    ///
+    /// # Errors
+    /// As [`Studio::lacking`].
+    pub fn found(&self, orders: &[Order]) -> Result<usize> {
+        let lacking: usize = self.lacking(orders)?.iter().map(|(batch, _)| batch.len()).sum();
+        Ok(self.steps(orders.len() - lacking))
+    }
+
+    /// Makes what the store lacks; what was made stays when a later batch is stopped. Only that is counted.
+    ///
+    /// # Errors
+    /// When an objective does not fit its layer, the network fails, or the user wants to stop.
+    pub fn render(&self, orders: &[Order], progress: &mut Progress) -> Result<()> {
+        for (batch, key) in self.lacking(orders)? {
             let job = |(r, objective): &Order| Job {
                 label: r.label(),
                 objective: objective.clone(),
@@ -152,9 +172,15 @@ impl Studio<'_> {
                 start: self.start.clone().map(Start::Picture),
             };
             let jobs: Vec<Job> = batch.iter().map(job).collect();
-            let count = |pictures: usize| done(pictures, true);
-            let made = maximise_on(self.device, self.graph, &jobs, self.options, &self.data, self.seed, count)?;
-            self.publish(batch, &key, &made)?;
+            let parameters = serde_json::json!({
+                "model": self.graph.name(), "first": batch[0].0.label(), "pictures": batch.len(), "maximise": self.options,
+            });
+            self.store.get_or_make(KIND, &key, parameters, |draft| {
+                let count = |pictures: usize| progress.step(pictures);
+                let made = maximise_on(self.device, self.graph, &jobs, self.options, &self.data, self.seed, count)?;
+                self.write(draft, batch, &made)
+            })?;
+            progress.keep()?;
         }
         Ok(())
     }
@@ -261,7 +287,7 @@ impl Studio<'_> {
         }
     }
 
-    fn publish(&self, batch: &[Order], key: &Digest, made: &[Rendering]) -> Result<()> {
+    fn write(&self, draft: &mut Draft, batch: &[Order], made: &[Rendering]) -> Result<()> {
         let mut rendered: Vec<Rendered> = batch.iter().map(|(r, _)| r.clone()).collect();
         for (r, rendering) in rendered.iter_mut().zip(made) {
             r.trace.clone_from(&rendering.trace);
@@ -270,23 +296,18 @@ impl Studio<'_> {
             r.best_step = rendering.best_step;
             r.diagnosis.clone_from(&rendering.diagnosis);
         }
-        let pictures = pictures(made)?;
-        let parameters = serde_json::json!({ "maximise": self.options });
-        self.store.get_or_make(KIND, key, parameters, |draft| {
-            for (i, rendering) in made.iter().enumerate() {
-                draft.write(&format!("{i}.png"), &rendering.picture.png()?)?;
-                draft.write(&format!("{i}-best.png"), &rendering.best.png()?)?;
-                if let Some(alpha) = &rendering.transparency {
-                    draft.write(&format!("{i}{ALPHA}"), &rendering.picture.transparent_png(alpha)?)?;
-                }
-                if let Some(start) = &self.start {
-                    draft.write(&format!("{i}{CHANGE}"), &rendering.picture.change(start).stretched().png()?)?;
-                }
+        for (i, rendering) in made.iter().enumerate() {
+            draft.write(&format!("{i}.png"), &rendering.picture.png()?)?;
+            draft.write(&format!("{i}-best.png"), &rendering.best.png()?)?;
+            if let Some(alpha) = &rendering.transparency {
+                draft.write(&format!("{i}{ALPHA}"), &rendering.picture.transparent_png(alpha)?)?;
             }
-            draft.write(PICTURES, &pictures)?;
-            draft.write_json(TABLE, &rendered)
-        })?;
-        Ok(())
+            if let Some(start) = &self.start {
+                draft.write(&format!("{i}{CHANGE}"), &rendering.picture.change(start).stretched().png()?)?;
+            }
+        }
+        draft.write(PICTURES, &pictures(made)?)?;
+        draft.write_json(TABLE, &rendered)
     }
 }
 

@@ -51,28 +51,25 @@ struct Shared {
 /// When an artifact of an earlier stage is missing or damaged.
 pub fn run(context: &Context) -> Result<()> {
     let units = context.units();
-    let mut progress = Progress::start("score", units.len());
+    let mut progress = Progress::start("score", "sets of measurements", units.len())?;
+    let lacking = progress.lacking(&context.store, KIND, units, |(l, v)| key(context, *l, *v))?;
     let mut shared: Option<Shared> = None;
-    for (layer, variant) in units {
-        let key = key(context, layer, variant)?;
-        let missing = !context.store.has(KIND, &key);
-        if missing {
-            let shared = match &mut shared {
-                Some(shared) => shared,
-                None => shared.insert(Shared { masks: Masks::of(context)?, backbone: Backbone::of(context)? }),
-            };
+    for ((layer, variant), key) in lacking {
+        let shared = match &mut shared {
+            Some(shared) => shared,
+            None => shared.insert(Shared { masks: Masks::of(context)?, backbone: Backbone::of(context)? }),
+        };
+        let parameters = serde_json::json!({
+            "layer": context.layers[layer].name, "variant": variant, "score": context.study.score,
+        });
+        context.store.get_or_make(KIND, &key, parameters, |draft| {
             let scored = score(context, shared, layer, variant)?;
-            let parameters = serde_json::json!({
-                "layer": context.layers[layer].name, "variant": variant, "score": context.study.score,
-            });
-            context.store.get_or_make(KIND, &key, parameters, |draft| {
-                draft.write_json(ROWS, &scored.metrics)?;
-                draft.write_json(SAMPLES, &scored.samples)
-            })?;
-        }
-        progress.advance(1, missing);
+            draft.write_json(ROWS, &scored.metrics)?;
+            draft.write_json(SAMPLES, &scored.samples)
+        })?;
+        progress.advance(1)?;
     }
-    progress.finish("sets of measurements");
+    progress.finish();
     Ok(())
 }
 

@@ -38,13 +38,13 @@ pub(super) fn pairs(context: &Context) -> Vec<Pair> {
 
 pub(super) fn run(context: &Context, options: &ConsistencyOptions) -> Result<()> {
     let pairs = pairs(context);
-    let mut progress = Progress::start("consistency", pairs.len());
-    for pair in pairs {
-        let key = key(context, options, &pair)?;
-        let missing = make(context, KIND, &key, pair.first, || measure(context, options, &pair))?;
-        progress.advance(1, missing);
+    let mut progress = Progress::start("consistency", "pairs of layers", pairs.len())?;
+    let lacking = progress.lacking(&context.store, KIND, pairs, |pair| key(context, options, pair))?;
+    for (pair, key) in lacking {
+        make(context, KIND, &key, pair.first, || measure(context, options, &pair))?;
+        progress.advance(1)?;
     }
-    progress.finish("pairs of layers");
+    progress.finish();
     Ok(())
 }
 

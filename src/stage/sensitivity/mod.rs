@@ -139,14 +139,9 @@ fn make(
     key: &Digest,
     layer: usize,
     found: impl FnOnce() -> Result<Found>,
-) -> Result<bool> {
-    let missing = !context.store.has(kind, key);
-    if missing {
-        let found = found()?;
-        let parameters = serde_json::json!({ "layer": context.layers[layer].name });
-        context.store.get_or_make(kind, key, parameters, |draft| draft.write_json(TABLE, &found))?;
-    }
-    Ok(missing)
+) -> Result<()> {
+    let parameters = serde_json::json!({ "layer": context.layers[layer].name });
+    context.store.get_or_make(kind, key, parameters, |draft| draft.write_json(TABLE, &found()?)).map(drop)
 }
 
 fn table(context: &Context, kind: &str, key: &Digest) -> Result<Found> {

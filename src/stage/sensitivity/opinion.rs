@@ -55,23 +55,21 @@ pub(super) fn units(context: &Context, options: &OpinionOptions) -> Result<Vec<(
 }
 
 pub(super) fn run(context: &Context, options: &OpinionOptions) -> Result<()> {
-    let units = units(context, options)?;
-    let concepts = context.concepts().len();
-    let mut progress = Progress::start("opinion", units.len() * concepts);
-    for (layer, variant) in units {
-        let key = key(context, options, layer, variant)?;
-        if context.store.has(KIND, &key) {
-            progress.advance(concepts, false);
-            continue;
-        }
+    let (units, concepts) = (units(context, options)?, context.concepts().len());
+    let mut progress = Progress::start("opinion", "concepts asked about", units.len() * concepts)?;
+    progress.weigh(concepts);
+    let lacking = progress.lacking(&context.store, KIND, units, |(l, v)| key(context, options, *l, *v))?;
+    progress.weigh(1);
+    for ((layer, variant), key) in lacking {
         let parameters =
             serde_json::json!({ "layer": context.layers[layer].name, "variant": variant, "opinion": options });
         context.store.get_or_make(KIND, &key, parameters, |draft| {
             let asked = Asked::open(context, options, layer, variant)?;
-            asked.all(draft, || progress.advance(1, true))
+            asked.all(draft, || progress.step(1))
         })?;
+        progress.keep()?;
     }
-    progress.finish("concepts asked about");
+    progress.finish();
     Ok(())
 }
 

@@ -34,20 +34,21 @@ const BLOCK: usize = 4096;
 
 pub(super) fn run(context: &Context, options: &TcavOptions) -> Result<()> {
     let units = units(context);
-    let mut progress = Progress::start("tcav", units.len());
+    let mut progress = Progress::start("tcav", "sets of class sensitivities", units.len())?;
+    let lacking = progress.lacking(&context.store, KIND, units, |(l, v)| key(context, options, *l, *v))?;
     let (mut examples, mut rows) = (None, None);
-    for (layer, variant) in units {
+    for ((layer, variant), key) in lacking {
         gradients::run(context, options, layer, &mut examples)?;
-        let missing = make(context, KIND, &key(context, options, layer, variant)?, layer, || {
+        make(context, KIND, &key, layer, || {
             let rows = match &mut rows {
                 Some(rows) => rows,
                 None => rows.insert(FitRows::of(context)?),
             };
             measure(context, options, rows, layer, variant)
         })?;
-        progress.advance(1, missing);
+        progress.advance(1)?;
     }
-    progress.finish("sets of class sensitivities");
+    progress.finish();
     Ok(())
 }
 

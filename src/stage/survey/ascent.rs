@@ -3,11 +3,12 @@
 use candle_core::Device;
 
 use super::real::Real;
-use super::subject::Subject;
+use super::subject::{Subject, Unit};
 use crate::error::Result;
 use crate::maximise::spectrum::Spectral;
 use crate::maximise::{Data, MaximiseOptions, Planes};
 use crate::seed::Seed;
+use crate::stage::Progress;
 use crate::stage::maximise::{Order, Rendered, Studio, of_units};
 use crate::store::Store;
 use crate::study::SurveyAscents;
@@ -43,22 +44,42 @@ pub(super) struct Range<'a> {
 }
 
 impl Range<'_> {
-    /// Ascents of this network over all step sizes.
-    pub(super) fn steps(&self) -> usize {
+    /// What all ascents cost, in millions of multiply-adds.
+    pub(super) fn cost(&self) -> usize {
         let SurveyAscents { learning_rates, maximise, .. } = &self.ascents;
-        learning_rates.len() * self.subject.units.len() * maximise.seeds * maximise.steps
+        let of_unit = |unit: &Unit| self.subject.step(&unit.objective) * maximise.seeds * maximise.steps;
+        learning_rates.len() * self.subject.units.iter().map(of_unit).sum::<usize>()
+    }
+
+    /// Counts those that the store has.
+    ///
+    /// # Errors
+    /// When a unit does not exist.
+    pub(super) fn find(&self, progress: &mut Progress) -> Result<()> {
+        for rate in &self.ascents.learning_rates {
+            let options = self.options(*rate);
+            let (studio, orders) = (self.studio(&options), of_units(&self.subject.graph, &options)?);
+            for of_layer in by_layer(&orders) {
+                progress.weigh(self.subject.step(&of_layer[0].1));
+                progress.find(studio.found(of_layer)?);
+            }
+        }
+        Ok(())
     }
 
     /// Makes what the store lacks, and says how every step size went.
     ///
     /// # Errors
-    /// When the network fails.
-    pub(super) fn sweeps(&self, real: &Real, mut done: impl FnMut(usize, bool) + Send) -> Result<Vec<Sweep>> {
+    /// When the network fails, or the user wants to stop.
+    pub(super) fn sweeps(&self, real: &Real, progress: &mut Progress) -> Result<Vec<Sweep>> {
         let mut sweeps = Vec::new();
         for rate in &self.ascents.learning_rates {
             let options = self.options(*rate);
             let (studio, orders) = (self.studio(&options), of_units(&self.subject.graph, &options)?);
-            studio.render(&orders, &mut done)?;
+            for of_layer in by_layer(&orders) {
+                progress.weigh(self.subject.step(&of_layer[0].1));
+                studio.render(of_layer, progress)?;
+            }
             sweeps.push(self.sweep(*rate, real, &studio.get(&orders)?));
         }
         Ok(sweeps)
@@ -107,6 +128,11 @@ impl Range<'_> {
         let failed = alive.iter().filter(|a| a.steps.is_none()).count() as f64 / n;
         Sweep { learning_rate, ascents, mean_steps, failed }
     }
+}
+
+/// Ascents to one layer at a time, which cost alike; no batch has those to several.
+fn by_layer(orders: &[Order]) -> impl Iterator<Item = &[Order]> {
+    orders.chunk_by(|(_, a), (_, b)| a.nodes() == b.nodes())
 }
 
 /// The step size with the fewest failures, and of those the fewest steps: each network's own best.

@@ -25,10 +25,13 @@ pub(super) fn attacks(field: &Field<'_>) -> Result<Vec<SurveyAttackRow>> {
     let Some(options) = &field.survey.attack else { return Ok(Vec::new()) };
     let attacked: Vec<&Subject<'_>> = field.subjects.iter().filter(|s| s.spec.attack_layer.is_some()).collect();
     let count = |s: &Subject<'_>| field.survey.data[&s.spec.data].attacked.unwrap_or(options.pictures);
-    let passes = |s: &&Subject<'_>| (2 * options.epsilons.len() + 1) * count(s);
-    let mut progress = Progress::start("attack", attacked.iter().map(passes).sum());
+    let passes = |s: &Subject<'_>| (2 * options.epsilons.len() + 1) * count(s);
+    let cost = |s: &Subject<'_>| 2 * options.steps * s.look();
+    let total = attacked.iter().map(|s| cost(s) * passes(s)).sum();
+    let mut progress = Progress::start("attack", "million multiply-adds", total)?;
     let mut rows = Vec::new();
     for subject in &attacked {
+        progress.weigh(cost(subject));
         let alike = |s: &&&Subject<'_>| {
             let same = s.spec.data == subject.spec.data && s.graph.input_shape() == subject.graph.input_shape();
             same && s.name != subject.name
@@ -37,15 +40,18 @@ pub(super) fn attacks(field: &Field<'_>) -> Result<Vec<SurveyAttackRow>> {
         let pictures = &field.pictures[subject.spec.data.as_str()];
         let options = &SurveyAttack { pictures: count(subject), ..options.clone() };
         let key = key(field, options, subject, pictures, &others)?;
-        let new = !field.store.has(KIND, &key);
+        if field.store.has(KIND, &key) {
+            progress.find(passes(subject));
+        }
         let made = field.store.get_or_make(KIND, &key, serde_json::json!({ "network": subject.name }), |draft| {
-            let rows = made(options, subject, pictures, &field.device, &others, Seed(field.survey.seed))?;
+            let seed = Seed(field.survey.seed);
+            let rows = made(options, subject, pictures, &field.device, &others, seed, |n| progress.step(n))?;
             draft.write_json(TABLE, &rows)
         })?;
         rows.extend(made.read_json::<Vec<SurveyAttackRow>>(TABLE)?);
-        progress.advance(passes(subject), new);
+        progress.keep()?;
     }
-    progress.finish("attacked pictures");
+    progress.finish();
     Ok(rows)
 }
 
@@ -79,6 +85,7 @@ fn made(
     device: &Device,
     others: &[Graph],
     seed: Seed,
+    mut done: impl FnMut(usize),
 ) -> Result<Vec<SurveyAttackRow>> {
     let attack = Attack {
         graph: &subject.graph,
@@ -90,7 +97,10 @@ fn made(
         target: None,
         seed,
     };
-    let outcome = attack.run(&pictures.spread(&subject.graph, options.pictures)?, &Method::ALL, |_| {})?;
+    let outcome = attack.run(&pictures.spread(&subject.graph, options.pictures)?, &Method::ALL, |pictures| {
+        done(pictures);
+        Ok(())
+    })?;
     Ok(outcome.summaries().iter().map(|summary| row(subject, summary)).collect())
 }
 

@@ -44,12 +44,13 @@ pub fn run(survey: &Survey, settings: &Settings) -> Result<PathBuf> {
     let field = Field::open(survey, settings)?;
     let folder = settings.out.join(format!("{}-{}", survey.name, survey.digest()?.short()));
     let mut page = page::opening(&field)?;
-    let total: usize = field.subjects.iter().map(|subject| field.range(subject).steps()).sum();
-    let mut progress = Progress::start("survey", total);
-    for subject in &field.subjects {
-        field.look(subject, &mut page, &mut |steps, new| progress.advance(steps, new))?;
+    let mut progress = Progress::start("survey", "million multiply-adds", field.cost())?;
+    field.find(&mut progress)?;
+    for (i, subject) in field.subjects.iter().enumerate() {
+        tracing::debug!("survey: {}, {} of {}", subject.name, i + 1, field.subjects.len());
+        field.look(subject, &mut page, &mut progress)?;
     }
-    progress.finish("picture steps");
+    progress.finish();
     page.attacks = attacks::attacks(&field)?;
     page.claims = Rows { survey, networks: &page.networks, units: &page.units, attacks: &page.attacks }.claims();
     page::write(&folder, &page)?;
@@ -79,16 +80,30 @@ impl<'a> Field<'a> {
         Range { seed, ascents, subject, device: &self.device, store: &self.store }
     }
 
+    /// What everything costs, in millions of multiply-adds: the real pictures and the ascents of every network.
+    fn cost(&self) -> usize {
+        let of = |s: &Subject<'_>| s.look() * self.pictures[s.spec.data.as_str()].len() + self.range(s).cost();
+        self.subjects.iter().map(of).sum()
+    }
+
+    /// Counts what the store has.
+    fn find(&self, progress: &mut Progress) -> Result<()> {
+        for subject in &self.subjects {
+            let pictures = &self.pictures[subject.spec.data.as_str()];
+            progress.weigh(subject.look());
+            if real::is_found(self.survey, subject, pictures, &self.device, &self.store)? {
+                progress.find(pictures.len());
+            }
+            self.range(subject).find(progress)?;
+        }
+        Ok(())
+    }
+
     /// Looks at one network, and adds its rows and pictures.
-    fn look(
-        &self,
-        subject: &Subject<'_>,
-        page: &mut SurveyPage,
-        done: &mut (dyn FnMut(usize, bool) + Send),
-    ) -> Result<()> {
+    fn look(&self, subject: &Subject<'_>, page: &mut SurveyPage, progress: &mut Progress) -> Result<()> {
         let (pictures, range) = (&self.pictures[subject.spec.data.as_str()], self.range(subject));
-        let real = real::real(self.survey, subject, pictures, &self.device, &self.store)?;
-        let sweeps = range.sweeps(&real, done)?;
+        let real = real::real(self.survey, subject, pictures, &self.device, &self.store, progress)?;
+        let sweeps = range.sweeps(&real, progress)?;
         let best = best(&sweeps);
         let rendered = range.pictures(sweeps[best].learning_rate)?;
         let centroids = range.centroids(&rendered);

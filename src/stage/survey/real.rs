@@ -11,6 +11,7 @@ use crate::maximise::attack::largest;
 use crate::maximise::spectrum::Spectral;
 use crate::metric::bootstrap::quantile;
 use crate::seed::Seed;
+use crate::stage::Progress;
 use crate::store::Store;
 use crate::store::digest::{Digest, DigestBuilder};
 use crate::study::Survey;
@@ -64,19 +65,36 @@ impl RealUnit {
 /// Scores every picture, or reads what was found before.
 ///
 /// # Errors
-/// When a picture cannot be read or the network fails.
+/// When a picture cannot be read, the network fails, or the user wants to stop.
 pub(super) fn real(
     survey: &Survey,
     subject: &Subject<'_>,
     pictures: &Pictures,
     device: &Device,
     store: &Store,
+    progress: &mut Progress,
 ) -> Result<Real> {
     let key = key(survey, subject, pictures, device)?;
     let made = store.get_or_make(KIND, &key, serde_json::json!({ "network": subject.name }), |draft| {
-        draft.write_json(TABLE, &measure(survey, subject, pictures, device)?)
+        progress.weigh(subject.look());
+        draft.write_json(TABLE, &measure(survey, subject, pictures, device, progress)?)
     })?;
+    progress.keep()?;
     made.read_json(TABLE)
+}
+
+/// Whether the store has what was found of a network.
+///
+/// # Errors
+/// When a value has no JSON form.
+pub(super) fn is_found(
+    survey: &Survey,
+    subject: &Subject<'_>,
+    pictures: &Pictures,
+    device: &Device,
+    store: &Store,
+) -> Result<bool> {
+    Ok(store.has(KIND, &key(survey, subject, pictures, device)?))
 }
 
 fn key(survey: &Survey, subject: &Subject<'_>, pictures: &Pictures, device: &Device) -> Result<Digest> {
@@ -94,7 +112,13 @@ fn key(survey: &Survey, subject: &Subject<'_>, pictures: &Pictures, device: &Dev
         .finish_ok()
 }
 
-fn measure(survey: &Survey, subject: &Subject<'_>, pictures: &Pictures, device: &Device) -> Result<Real> {
+fn measure(
+    survey: &Survey,
+    subject: &Subject<'_>,
+    pictures: &Pictures,
+    device: &Device,
+    progress: &mut Progress,
+) -> Result<Real> {
     let graph = &subject.graph;
     let objectives = subject.units.iter().map(|unit| unit.objective.clone()).collect();
     let reader = Reader::new(graph, device, BATCH, objectives, vec![graph.logits()]);
@@ -112,6 +136,7 @@ fn measure(survey: &Survey, subject: &Subject<'_>, pictures: &Pictures, device: 
             scores.iter_mut().zip(&looked.scores).for_each(|(all, score)| all.push(*score));
             named.push(largest(&looked.means[0]));
         }
+        progress.step(seen.len());
     }
     Ok(Real {
         accuracy: accuracy(graph.classes(), &named, pictures),

@@ -65,6 +65,20 @@ impl<'a> Subject<'a> {
         }
         Ok(Self { name, spec, graph, units })
     }
+
+    /// What a look at a picture costs, in millions of multiply-adds, at least one: networks differ a thousandfold.
+    pub(super) fn look(&self) -> usize {
+        self.look_to(self.graph.logits())
+    }
+
+    /// What a step of an ascent costs: as far as the objective looks, and back to the picture.
+    pub(super) fn step(&self, objective: &Objective) -> usize {
+        2 * self.look_to(objective.nodes().into_iter().max().unwrap_or(0))
+    }
+
+    fn look_to(&self, node: usize) -> usize {
+        self.graph.multiply_adds_to(node).div_ceil(1_000_000).max(1)
+    }
 }
 
 /// A name that is missing, with the network that lacks it: a survey has several.

@@ -49,20 +49,22 @@ pub struct Exemplar {
 pub(super) fn run(context: &Context, options: &MaximiseOptions, sets: &[Set<'_>]) -> Result<()> {
     let judge = Judge::open(context, options)?;
     let key = key(context, options, sets, &judge)?;
-    let mut progress = Progress::start("judge", sets.len());
-    let missing = !context.store.has(KIND, &key);
-    if missing {
-        let mut judged = Judged::default();
-        for set in sets {
-            judge.measure(set, &mut judged)?;
-            progress.advance(1, true);
-        }
-        let parameters = serde_json::json!({ "judge": options.judge });
-        context.store.get_or_make(KIND, &key, parameters, |draft| draft.write_json(TABLE, &judged))?;
+    let mut progress = Progress::start("judge", "sets of pictures", sets.len())?;
+    if context.store.has(KIND, &key) {
+        progress.find(sets.len());
     } else {
-        progress.advance(sets.len(), false);
+        let parameters = serde_json::json!({ "judge": options.judge });
+        context.store.get_or_make(KIND, &key, parameters, |draft| {
+            let mut judged = Judged::default();
+            for set in sets {
+                judge.measure(set, &mut judged)?;
+                progress.step(1);
+            }
+            draft.write_json(TABLE, &judged)
+        })?;
+        progress.keep()?;
     }
-    progress.finish("sets of pictures");
+    progress.finish();
     Ok(())
 }
 
