@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// cavern asks of a neural network: does this direction mean the concept?
 #[derive(Debug, Parser)]
@@ -93,6 +93,15 @@ pub enum Command {
     /// Show what an ONNX file holds: operators, layers and their shapes, what is not supported
     #[command(after_help = "Examples:\n  cavern inspect network.onnx\n  cavern inspect network.onnx --json")]
     Inspect(InspectArgs),
+    /// Write a run's directions, activations or maps as arrays for other programs (.npz, .safetensors)
+    #[command(after_help = "Examples:\n  \
+        cavern export probes/quickstart.toml cavs --to cavs.npz\n  \
+        cavern export probes/quickstart.toml activations --layer conv6 --to conv6.npz\n  \
+        cavern export probes/quickstart.toml maps --concept red --probe classifier --split test --to maps.safetensors\n\n\
+        A study file means its run in --out; the folder of a run does as well. What is in a file: docs/python.md.\n\
+        Activations are read again by dataset.format = \"imported\", with the same labels and split.\n\
+        The last line on stdout is the file.")]
+    Export(ExportArgs),
     /// Name what a classifier sees in pictures
     #[command(after_help = "Example: cavern predict efficientnet_lite0 --weights lite0.pth cat.jpg --top 5")]
     Predict(PredictArgs),
@@ -245,6 +254,61 @@ pub struct CompareArgs {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+}
+
+/// What `export` takes.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    /// The folder of a finished run, or its study file
+    #[arg(value_name = "RUN|STUDY")]
+    pub source: PathBuf,
+    /// What to write
+    pub what: ExportWhat,
+    /// The file: a name that ends in .npz or .safetensors
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Only this layer; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub layer: Vec<String>,
+    /// Only this concept; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub concept: Vec<String>,
+    /// Only this kind of probe; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub probe: Vec<String>,
+    /// Only samples of this part; may be given again
+    #[arg(long, value_name = "PART")]
+    pub split: Vec<ExportPart>,
+    /// Where the run is.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What can be exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportWhat {
+    /// The directions, with their provenance
+    Cavs,
+    /// The activations that probes are fitted to and measured on, with labels and split
+    Activations,
+    /// The attribution maps, with the samples they are of
+    Maps,
+}
+
+/// A part of the split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportPart {
+    /// Probes are fitted on it
+    Fit,
+    /// Thresholds are chosen on it
+    Val,
+    /// Probes are measured on it
+    Test,
+    /// Left out between parts
+    Out,
 }
 
 /// What `validate` takes.
