@@ -7,6 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// cavern asks of a neural network: does this direction mean the concept?
 #[derive(Debug, Parser)]
 #[command(name = "cavern", version, about, max_term_width = 100)]
+#[command(after_help = "Examples:\n  \
+    cavern run probes/quickstart.toml\n  \
+    cavern ls models\n\n\
+    Begin with `cavern new study`; every command tells more by `cavern COMMAND --help`.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -17,7 +21,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a whole study: extract, fit, localise, maximise, score, sensitivity, report
-    #[command(after_help = "Example: cavern run probes/quickstart.toml\n\
+    #[command(after_help = "Examples:\n  \
+        cavern run probes/quickstart.toml\n  \
+        cavern run probes/quickstart.toml --set seed=2 --out runs\n\n\
         The last line on stdout is the run's folder. Running a study again does only what is missing.")]
     Run(StudyArgs),
     /// Compute the activations a study needs
@@ -33,8 +39,8 @@ pub enum Command {
     #[command(after_help = "Examples:\n  \
         cavern maximise probes/quickstart.toml --set maximise.steps=64\n  \
         cavern maximise elements_cnn conv6:3 'conv6:3 - conv6:5' logits:0 --set maximise.steps=64\n  \
-        cavern maximise efficientnet_lite0 logits:tabby --from cat.jpg --set maximise.penalties.near=10\n  \
-        cavern maximise efficientnet_lite0 --from cat.jpg --caricature blocks.4\n\n\
+        cavern maximise efficientnet_lite0 logits:tabby --weights lite0.safetensors --from cat.jpg --set maximise.steps=8\n  \
+        cavern maximise elements_cnn --from cat.jpg --caricature conv5 --set maximise.steps=64\n\n\
         A unit is LAYER:CHANNEL, its mean over positions; LAYER:CHANNEL@ROW,COLUMN or @centre, one position;\n\
         LAYER:CHANNEL@class, the class token; LAYER:headN, an attention head; LAYER:NAME, a class's logit. Units are\n\
         added and subtracted with spaces about the sign, and weighted as in '0.5*conv6:3 + conv6:5'. Layers are those\n\
@@ -43,7 +49,7 @@ pub enum Command {
     Maximise(MaximiseArgs),
     /// Change photographs until a network sees another class: within a small ball, by a hidden unit, by blending
     #[command(
-        after_help = "Example: cavern attack efficientnet_lite0 --weights lite0.pth photos/*.jpg --layer blocks.9\n\
+        after_help = "Example: cavern attack efficientnet_lite0 --weights lite0.safetensors photos/*.jpg --layer blocks.9 --epsilon 4\n\
         Beside every attack stands a change of the same size without an aim. Photographs are given as JPEG or PNG; the\n\
         last line on stdout is the folder of attacks.csv, summary.csv and the changed photographs."
     )]
@@ -59,7 +65,7 @@ pub enum Command {
     #[command(after_help = "Example: cavern report probes/quickstart.toml")]
     Report(StudyArgs),
     /// Compare the probes of finished runs over concepts, and hold every metric against the truth
-    #[command(after_help = "Example: cavern compare runs/alignment_elements-* --out comparison\n\
+    #[command(after_help = "Example: cavern compare runs/quickstart-* --out comparison\n\
         Runs may differ in seed, world, data and model. The last line on stdout is a page.")]
     Compare(CompareArgs),
     /// Ask several networks what their units ask for: by depth, size and family, and what of its claims shows
@@ -103,7 +109,7 @@ pub enum Command {
         The last line on stdout is the file.")]
     Export(ExportArgs),
     /// Name what a classifier sees in pictures
-    #[command(after_help = "Example: cavern predict efficientnet_lite0 --weights lite0.pth cat.jpg --top 5")]
+    #[command(after_help = "Example: cavern predict efficientnet_lite0 --weights lite0.safetensors cat.jpg --top 5")]
     Predict(PredictArgs),
     /// Time a network layer by layer
     #[command(after_help = "Examples:\n  \
@@ -336,6 +342,9 @@ pub struct DatasetArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum DatasetWhat {
     /// Read a study's labels and split, and say what they cannot answer; no network is run
+    #[command(after_help = "Examples:\n  \
+        cavern dataset check probes/camvid.toml --set dataset.root=CamVid\n  \
+        cavern dataset check probes/quickstart.toml --json")]
     Check(CheckArgs),
 }
 

@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::stage::export::{self, Wanted};
 use crate::stage::{Context, Settings};
 use crate::store::arrays::Form;
-use crate::store::file::exists;
 use crate::study::Study;
 
 /// Writes what was asked for; the last line on stdout is the file.
@@ -52,7 +51,8 @@ pub fn run(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<()> {
 fn check(args: &ExportArgs) -> Result<()> {
     Form::of(&args.to)?;
     if args.to.exists() && !args.force {
-        return Err(exists(&args.to));
+        let hint = "give another name, or --force to write over it";
+        return Err(Error::file(&args.to, "is there already", hint));
     }
     if args.what == ExportWhat::Cavs && !args.split.is_empty() {
         return Err(Error::key("--split", "directions are of no part of the split", "leave it out"));

@@ -40,14 +40,11 @@ pub fn write_pieces(path: &Path, over: bool, write: impl FnOnce(&mut File) -> Re
     write(file.as_file_mut())?;
     let persisted = if over { file.persist(path) } else { file.persist_noclobber(path) };
     persisted.map(drop).map_err(|e| match e.error.kind() {
-        std::io::ErrorKind::AlreadyExists => exists(path),
+        std::io::ErrorKind::AlreadyExists => {
+            Error::file(path, "is there already, and is not written over", "give another name, or move it away")
+        }
         _ => Error::io("write", path)(e.error),
     })
-}
-
-/// The refusal of a file that is there already.
-pub fn exists(path: &Path) -> Error {
-    Error::file(path, "is there already, and is not written over", "give another name, or move it away")
 }
 
 /// The indented JSON form of a value, with a line end.

@@ -449,6 +449,29 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_bring_its_split() {
+        let file = |codes: Vec<i32>, groups: Vec<i64>| {
+            npz(|w| {
+                add(w, "activations", &[4, 2], |i| i as f32);
+                w.add_array("labels", &Array2::from_elem((4, 1), 1i32)).unwrap();
+                w.add_array("split", &Array1::from(codes)).unwrap();
+                w.add_array("groups", &Array1::from(groups)).unwrap();
+            })
+        };
+        let (_keep, path) = file(vec![2, 0, 1, 3], vec![10, 9, 10, -1]);
+        let data = open(&spec(&path, &["x"]), &path).unwrap();
+        let split = data.split().unwrap();
+        assert_eq!(split.part, [Part::Test, Part::Fit, Part::Val, Part::Out]);
+        assert_eq!(split.block, [2, 1, 2, 0], "by number, not by name");
+        for (codes, part) in
+            [(vec![2, 0, 1, 4], "sample-000003 is 4"), (vec![2, 0, 0, 3], "no sample of the part `val`")]
+        {
+            let (_keep, path) = file(codes, vec![0; 4]);
+            assert!(message(&path, &["x"]).contains(part), "{part}");
+        }
+    }
+
+    #[test]
     fn wrong_labels_are_told() {
         let case = |value: f32, concepts: &[&str], masks: bool| {
             let (_keep, path) = npz(|w| {

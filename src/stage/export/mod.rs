@@ -9,6 +9,7 @@ pub use activations::activations;
 pub use cavs::cavs;
 pub use maps::maps;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::dataset::split::Part;
@@ -40,9 +41,8 @@ fn wants(list: &[String], name: &str) -> bool {
 }
 
 /// Refuses a name that is not known.
-fn check<'k>(kind: &'static str, list: &[String], known: impl Iterator<Item = &'k str> + Clone) -> Result<()> {
-    match list.iter().find(|name| known.clone().all(|k| k != name.as_str())) {
-        Some(name) => Err(Error::unknown(kind, name, known)),
-        None => Ok(()),
-    }
+fn check<'k>(kind: &'static str, list: &[String], known: impl Iterator<Item = &'k str>) -> Result<()> {
+    let known: BTreeSet<&str> = known.collect();
+    let wrong = list.iter().find(|name| !known.contains(name.as_str()));
+    wrong.map_or(Ok(()), |name| Err(Error::unknown(kind, name, known.iter().copied())))
 }

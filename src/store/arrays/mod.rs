@@ -34,6 +34,9 @@ impl Element {
     }
 }
 
+/// What gives an array's values.
+pub type Fill<'a> = Box<dyn FnOnce(&mut Sink<'_>) -> Result<()> + 'a>;
+
 /// An array whose values are made while the file is written.
 pub struct Array<'a> {
     /// Its name; slashes are allowed.
@@ -43,7 +46,7 @@ pub struct Array<'a> {
     /// Its shape.
     pub shape: Vec<usize>,
     /// Gives its values in row-major order.
-    pub fill: Box<dyn FnOnce(&mut Sink<'_>) -> Result<()> + 'a>,
+    pub fill: Fill<'a>,
 }
 
 impl<'a> Array<'a> {

@@ -52,7 +52,7 @@ fn start(
 
 /// The head of an `.npy` file: a multiple of 64 bytes.
 fn head(kind: &str, shape: &[usize]) -> Vec<u8> {
-    let sizes: String = shape.iter().map(|n| format!("{n}, ")).collect();
+    let sizes = shape.iter().fold(String::new(), |all, n| all + &n.to_string() + ", ");
     let text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({}), }}", sizes.trim_end());
     let length = (10 + text.len() + 1).next_multiple_of(64) - 10;
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
