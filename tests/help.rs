@@ -50,7 +50,7 @@ const SMALL: [(&str, &[(&str, &str)]); 2] = [
 ];
 
 /// A survey of one network that cavern brings along, in place of the shipped one of many.
-const SURVEY: &str = "version = 1\nname = \"representation\"\nunits = 1\nlearning_rates = [0.05]\n\
+const SURVEY: &str = "version = 1\nname = \"representation\"\nunits = 2\nlearning_rates = [0.05]\n\
     [maximise]\nsteps = 4\nseeds = 1\n[attack]\npictures = 4\nepsilons = [8]\nsteps = 2\n[data.shapes]\npictures = 8\n\
     dataset = { format = \"elements\", world = \"e1\", count = 40 }\n[network.small]\nfamily = \"cnn\"\n\
     data = \"shapes\"\nattack_layer = \"conv4\"\nmodel = { name = \"elements_cnn\", layers = [\"conv4\", \"logits\"] }\n";

@@ -16,7 +16,9 @@ fn blocks(text: &str) -> Vec<(Vec<&str>, String)> {
                 blocks.push((words.split_whitespace().collect(), String::new()));
                 inside = true;
             }
-            None if inside => blocks.iter_mut().last().into_iter().for_each(|(_, block)| *block += &format!("{line}\n")),
+            None if inside => {
+                blocks.iter_mut().last().into_iter().for_each(|(_, block)| *block += &format!("{line}\n"))
+            }
             None => {}
         }
     }
@@ -50,7 +52,8 @@ fn script(text: &str, extras: &[String]) -> String {
 fn real_python_of_the_docs_runs() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/python.md")).unwrap();
     let assets = std::env::var("CAVERN_ASSETS").expect("CAVERN_ASSETS is the folder that tests/fetch-assets.sh fills");
-    let extras: Vec<String> = std::env::var("CAVERN_PYTHON").iter().flat_map(|e| e.split(',')).map(str::to_owned).collect();
+    let extras: Vec<String> =
+        std::env::var("CAVERN_PYTHON").iter().flat_map(|e| e.split(',')).map(str::to_owned).collect();
     let numpy = Path::new(&assets).join("numpy");
     assert!(numpy.is_dir(), "{} is not there: run tests/fetch-assets.sh", numpy.display());
     let dir = tempfile::tempdir().unwrap();
