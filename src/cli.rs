@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// cavern asks of a neural network: does this direction mean the concept?
 #[derive(Debug, Parser)]
 #[command(name = "cavern", version, about)]
+#[command(after_help = "Examples:\n  \
+    cavern run probes/quickstart.toml\n  \
+    cavern ls models\n\n\
+    Begin with `cavern new study`; every command tells more by `cavern COMMAND --help`.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -34,7 +38,9 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a whole study: extract, fit, localise, maximise, score, sensitivity, report
-    #[command(after_help = "Example: cavern run probes/quickstart.toml\n\
+    #[command(after_help = "Examples:\n  \
+        cavern run probes/quickstart.toml\n  \
+        cavern run probes/quickstart.toml --set seed=2 --out runs\n\n\
         The last line on stdout is the run's folder. Running a study again does only what is missing.")]
     Run(StudyArgs),
     /// Compute the activations a study needs
@@ -50,8 +56,8 @@ pub enum Command {
     #[command(after_help = "Examples:\n  \
         cavern maximise probes/quickstart.toml --set maximise.steps=64\n  \
         cavern maximise elements_cnn conv6:3 'conv6:3 - conv6:5' logits:0 --set maximise.steps=64\n  \
-        cavern maximise efficientnet_lite0 logits:tabby --from cat.jpg --set maximise.penalties.near=10\n  \
-        cavern maximise efficientnet_lite0 --from cat.jpg --caricature blocks.4\n\n\
+        cavern maximise efficientnet_lite0 logits:tabby --weights lite0.safetensors --from cat.jpg --set maximise.steps=8\n  \
+        cavern maximise elements_cnn --from cat.jpg --caricature conv5 --set maximise.steps=64\n\n\
         A unit is LAYER:CHANNEL, its mean over positions; LAYER:CHANNEL@ROW,COLUMN or @centre, one position;\n\
         LAYER:CHANNEL@class, the class token; LAYER:headN, an attention head; LAYER:NAME, a class's logit. Units are\n\
         added and subtracted with spaces about the sign, and weighted as in '0.5*conv6:3 + conv6:5'. Layers are those\n\
@@ -60,7 +66,7 @@ pub enum Command {
     Maximise(MaximiseArgs),
     /// Change photographs until a network sees another class: within a small ball, by a hidden unit, by blending
     #[command(
-        after_help = "Example: cavern attack efficientnet_lite0 --weights lite0.pth photos/*.jpg --layer blocks.9\n\
+        after_help = "Example: cavern attack efficientnet_lite0 --weights lite0.safetensors photos/*.jpg --layer blocks.9 --epsilon 4\n\
         Beside every attack stands a change of the same size without an aim. Photographs are given as JPEG or PNG; the\n\
         last line on stdout is the folder of attacks.csv, summary.csv and the changed photographs."
     )]
@@ -76,7 +82,7 @@ pub enum Command {
     #[command(after_help = "Example: cavern report probes/quickstart.toml")]
     Report(StudyArgs),
     /// Hold finished runs against the first: what differs in inputs and numbers; compare probes over all of them
-    #[command(after_help = "Example: cavern compare runs/alignment_elements-* --out comparison\n\
+    #[command(after_help = "Example: cavern compare runs/quickstart-* --out comparison\n\
         Runs may differ in seed, world, data and model. The last line on stdout is a page.")]
     Compare(CompareArgs),
     /// Ask several networks what their units ask for: by depth, size and family, and what of its claims shows
@@ -110,8 +116,17 @@ pub enum Command {
     /// Show what an ONNX file holds: operators, layers and their shapes, what is not supported
     #[command(after_help = "Examples:\n  cavern inspect network.onnx\n  cavern inspect network.onnx --json")]
     Inspect(InspectArgs),
+    /// Write a run's directions, activations or maps as arrays for other programs (.npz, .safetensors)
+    #[command(after_help = "Examples:\n  \
+        cavern export probes/quickstart.toml cavs --to cavs.npz\n  \
+        cavern export probes/quickstart.toml activations --layer conv6 --to conv6.npz\n  \
+        cavern export probes/quickstart.toml maps --concept red --probe classifier --split test --to maps.safetensors\n\n\
+        A study file means its run in --out; the folder of a run does as well. What is in a file: docs/python.md.\n\
+        Activations are read again by dataset.format = \"imported\", with the same labels and split.\n\
+        The last line on stdout is the file.")]
+    Export(ExportArgs),
     /// Name what a classifier sees in pictures
-    #[command(after_help = "Example: cavern predict efficientnet_lite0 --weights lite0.pth cat.jpg --top 5")]
+    #[command(after_help = "Example: cavern predict efficientnet_lite0 --weights lite0.safetensors cat.jpg --top 5")]
     Predict(PredictArgs),
     /// Time a network layer by layer
     #[command(after_help = "Examples:\n  \
@@ -264,6 +279,61 @@ pub struct CompareArgs {
     pub threads: Option<u16>,
 }
 
+/// What `export` takes.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    /// The folder of a finished run, or its study file
+    #[arg(value_name = "RUN|STUDY")]
+    pub source: PathBuf,
+    /// What to write
+    pub what: ExportWhat,
+    /// The file: a name that ends in .npz or .safetensors
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Only this layer; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub layer: Vec<String>,
+    /// Only this concept; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub concept: Vec<String>,
+    /// Only this kind of probe; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub probe: Vec<String>,
+    /// Only samples of this part; may be given again
+    #[arg(long, value_name = "PART")]
+    pub split: Vec<ExportPart>,
+    /// Where the run is.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What can be exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportWhat {
+    /// The directions, with their provenance
+    Cavs,
+    /// The activations that probes are fitted to and measured on, with labels and split
+    Activations,
+    /// The attribution maps, with the samples they are of
+    Maps,
+}
+
+/// A part of the split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportPart {
+    /// Probes are fitted on it
+    Fit,
+    /// Thresholds are chosen on it
+    Val,
+    /// Probes are measured on it
+    Test,
+    /// Left out between parts
+    Out,
+}
+
 /// What `validate` takes.
 #[derive(Debug, Clone, Args)]
 pub struct ValidateArgs {
@@ -289,6 +359,9 @@ pub struct DatasetArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum DatasetWhat {
     /// Read a study's labels and split, and say what they cannot answer; no network is run
+    #[command(after_help = "Examples:\n  \
+        cavern dataset check probes/camvid.toml --set dataset.root=CamVid\n  \
+        cavern dataset check probes/quickstart.toml --json")]
     Check(CheckArgs),
 }
 

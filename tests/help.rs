@@ -5,8 +5,10 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use cavern::cli::Cli;
 use cavern::metric::Estimate;
 use cavern::report::{MetricRow, metrics_parquet};
+use clap::CommandFactory;
 use serde_json::Value;
 use snapbox::cmd::cargo_bin;
 
@@ -29,11 +31,68 @@ fn json(dir: &Path, line: &str) -> Value {
     serde_json::from_str(&text(dir, line)).unwrap()
 }
 
+/// The shipped studies that examples run, cut down to seconds: what is replaced in them by what.
+const SMALL: [(&str, &[(&str, &str)]); 2] = [
+    (
+        "quickstart.toml",
+        &[
+            ("count = 1200", "count = 240"),
+            ("[\"triangle\", \"square\", \"red\", \"stripes_diagonal\"]", "[\"triangle\", \"red\"]"),
+            ("\"conv4\", \"conv6\"", "\"conv6\""),
+            ("kinds = [\"classifier\", \"pattern\", \"fp\", \"cured\", \"segmentation\"]", "kinds = [\"classifier\"]"),
+            ("lambda = [1e-4, 1e-3, 1e-2]", "lambda = [1e-3]\nmin_samples = 8"),
+            ("[score]", "[score]\nbootstrap = 100"),
+            (", \"shift 4\", \"shift -4\", \"scale 1.25\", \"rotate 15\", \"brightness 0.8\"", ""),
+            ("steps = 64\nseeds = 2", "steps = 4\nseeds = 1\n[opinion]\nmethods = [\"grad_cam\"]\npictures = 10"),
+        ],
+    ),
+    ("train_elements.toml", &[("count = 16000", "count = 60"), ("epochs = 6", "epochs = 1")]),
+];
+
+/// A survey of one network that cavern brings along, in place of the shipped one of many.
+const SURVEY: &str = "version = 1\nname = \"representation\"\nunits = 2\nlearning_rates = [0.05]\n\
+    [maximise]\nsteps = 4\nseeds = 1\n[attack]\npictures = 4\nepsilons = [8]\nsteps = 2\n[data.shapes]\npictures = 8\n\
+    dataset = { format = \"elements\", world = \"e1\", count = 40 }\n[network.small]\nfamily = \"cnn\"\n\
+    data = \"shapes\"\nattack_layer = \"conv4\"\nmodel = { name = \"elements_cnn\", layers = [\"conv4\", \"logits\"] }\n";
+
+/// The folder of studies, those that are run made small.
+fn studies(at: &Path, root: &Path) {
+    std::fs::create_dir(at).unwrap();
+    for file in std::fs::read_dir(root).unwrap().map(|e| e.unwrap().path()) {
+        let mut text = std::fs::read_to_string(&file).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        for (old, new) in SMALL.iter().filter(|(of, _)| *of == name).flat_map(|(_, changes)| *changes) {
+            assert!(text.contains(old), "{name} has no {old}");
+            text = text.replace(old, new);
+        }
+        std::fs::write(at.join(name), if name == "representation.toml" { SURVEY } else { &text }).unwrap();
+    }
+}
+
+/// Pictures, weights (random) and a dataset under the names that the examples give them.
+fn furnish(at: &Path) {
+    let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/photo.jpg");
+    std::fs::create_dir(at.join("photos")).unwrap();
+    for name in ["cat.jpg", "photos/cat.jpg"] {
+        std::fs::copy(&photo, at.join(name)).unwrap();
+    }
+    let weights = cavern::model::zoo::initial("efficientnet_lite0", cavern::seed::Seed(1)).unwrap();
+    cavern::model::zoo::save(&weights, &at.join("lite0.safetensors")).unwrap();
+    for (kind, value) in [("images", 90), ("masks", 8)] {
+        let folder = at.join("CamVid").join(kind).join("train");
+        std::fs::create_dir_all(&folder).unwrap();
+        for frame in 0..12u8 {
+            let shade = |x: u32, _| image::Luma([if kind == "masks" && x % 320 < 200 { 3 } else { value + frame % 2 }]);
+            image::GrayImage::from_fn(320, 160, shade).save(folder.join(format!("{frame:02}_000030.png"))).unwrap();
+        }
+    }
+}
+
 /// A folder with what the examples name: studies, a finished and an unfinished run, a network.
 fn place() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let (at, root) = (dir.path(), Path::new(env!("CARGO_MANIFEST_DIR")));
-    std::os::unix::fs::symlink(root.join("probes"), at.join("probes")).unwrap();
+    studies(&at.join("probes"), &root.join("probes"));
     let npz = std::fs::File::open(root.join("tests/golden/onnx_operators.npz")).unwrap();
     let mut npz = ndarray_npy::NpzReader::new(npz).unwrap();
     let models: ndarray::Array1<u8> = npz.by_name("models").unwrap();
@@ -70,36 +129,34 @@ fn row() -> MetricRow {
     }
 }
 
+/// The examples in the help of a command and of those below it, in order; a command without one fails.
+fn examples(command: &clap::Command, lines: &mut Vec<String>) {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let example = |line: &str| line.trim().trim_start_matches("Example: ").strip_prefix("cavern ").map(str::to_owned);
+    let own: Vec<String> = help.lines().filter_map(example).collect();
+    assert!(!own.is_empty(), "the help of `{}` has no example", command.get_name());
+    // An example may stand in the help of a command and of one below it.
+    for line in own {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    command.get_subcommands().for_each(|c| examples(c, lines));
+}
+
 #[test]
 fn the_examples_of_help_run() {
-    let commands = [
-        "ls",
-        "ls models",
-        "ls layers",
-        "ls datasets",
-        "ls probes",
-        "ls metrics",
-        "ls studies",
-        "ls runs",
-        "inspect",
-        "validate",
-        "profile",
-        "completions",
-        "man",
-        "new",
-        "new study",
-    ];
-    for command in commands {
-        let dir = place();
-        let help = text(dir.path(), &format!("cavern {command} --help"));
-        let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{command}: {help}"));
-        let lines: Vec<&str> = examples.lines().filter_map(|l| l.trim().strip_prefix("cavern ")).collect();
-        assert!(lines.len() >= 2, "{command}: {help}");
-        for line in lines {
-            let printed = text(dir.path(), &format!("cavern {line}"));
-            if line.ends_with("--json") {
-                assert!(serde_json::from_str::<Value>(&printed).is_ok(), "{line}: {printed}");
-            }
+    let dir = place();
+    furnish(dir.path());
+    let mut lines = Vec::new();
+    examples(&Cli::command(), &mut lines);
+    assert!(lines.len() > 40, "{lines:?}");
+    for line in lines {
+        let started = std::time::Instant::now();
+        let printed = text(dir.path(), &format!("cavern {line}"));
+        println!("{:6.2} s  {line}", started.elapsed().as_secs_f64());
+        if line.ends_with("--json") {
+            assert!(serde_json::from_str::<Value>(&printed).is_ok(), "{line}: {printed}");
         }
     }
 }

@@ -25,7 +25,7 @@ fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<()> {
     super::stage::set_threads(args.threads)?;
     let seed = Seed(study.seed);
     let dataset = dataset::open(&study.dataset, seed)?;
-    let split = split::split(dataset.samples(), &study.split, seed);
+    let split = split::of(dataset.as_ref(), &study.split, seed);
     let wanted =
         Wanted { least: study.probe.min_samples, present_from: study.dataset.present_from, gap: study.split.gap };
     let advice = advise(dataset.as_ref(), split.as_ref(), &wanted);

@@ -7,6 +7,7 @@ pub mod validate;
 pub mod compare;
 pub mod completions;
 pub mod dataset;
+pub mod export;
 pub mod help;
 pub mod inspect;
 pub mod ls;
@@ -46,6 +47,7 @@ pub fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Train(args) => train::run(&args, out),
         Command::Validate(args) => validate::run(&args, out),
         Command::Dataset(args) => dataset::run(&args, out),
+        Command::Export(args) => export::run(&args, out),
         Command::Ls(args) => ls::run(&args, out),
         Command::New(args) => new::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),

@@ -7,6 +7,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::mask::Mask;
+use super::split::Split;
 use crate::error::{Error, Result};
 use crate::store::digest::Digest;
 
@@ -153,6 +154,11 @@ pub trait Dataset: Send + Sync {
     /// When the picture cannot be made.
     fn edited(&self, _sample: usize, _concept: usize, _edit: Edit) -> Result<Option<RgbImage>> {
         Ok(None)
+    }
+
+    /// Parts and blocks, where the dataset brings them along; else they are dealt.
+    fn split(&self) -> Option<&Split> {
+        None
     }
 
     /// Names and shapes `[channel, height, width]` of activations the dataset brings along; none for pictures.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::sample::{Presence, Sample};
+use super::sample::{Dataset, Presence, Sample};
 use super::spec::SplitSpec;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
@@ -43,6 +43,14 @@ pub struct Split {
     pub part: Vec<Part>,
     /// For each sample its block: blocks are dealt out whole, and resampled whole.
     pub block: Vec<usize>,
+}
+
+/// The split that a dataset brings along, or one that is dealt.
+///
+/// # Errors
+/// When it must be dealt and there are fewer blocks than parts.
+pub fn of(dataset: &dyn Dataset, spec: &SplitSpec, seed: Seed) -> Result<Split> {
+    dataset.split().map_or_else(|| split(dataset.samples(), spec, seed), |given| Ok(given.clone()))
 }
 
 /// Deals blocks to parts. A block is a group, or where samples have a time a piece of the group `spec.block` seconds

@@ -27,6 +27,13 @@ pub struct Settings {
     pub device: String,
 }
 
+impl Settings {
+    /// Folder for artifacts.
+    pub fn store(&self) -> PathBuf {
+        self.store.clone().unwrap_or_else(|| self.out.join("store"))
+    }
+}
+
 /// A layer of the study.
 #[derive(Debug, Clone)]
 pub struct Layer {
@@ -78,16 +85,16 @@ impl Context {
         if let Some(unknown) = study.dataset.kinds.keys().find(|k| !dataset.concepts().contains(k)) {
             return Err(Error::unknown("concept", unknown, dataset.concepts().iter().map(String::as_str)));
         }
-        let split = split::split(dataset.samples(), &study.split, seed)?;
+        let split = split::of(dataset.as_ref(), &study.split, seed)?;
         // Before the network is built: where a file is missing, that says so better.
         let stamps = study.model.recipe().stamps().unwrap_or_default();
         let graph = network(&study.model, &device)?;
         let layers = layers(&study, graph.as_ref(), dataset.as_ref())?;
         let mut nodes: Vec<_> = layers.iter().map(|l| (l.name.clone(), l.node)).collect();
         let head = graph.as_ref().filter(|_| study.score.wants("robustness")).and_then(|g| head(g, &mut nodes));
-        let root = settings.store.clone().unwrap_or_else(|| settings.out.join("store"));
+        let root = settings.store();
         let store = Store::open(&root, || tracing::info!("waiting for another run on {}", root.display()))?;
-        let folder = settings.out.join(format!("{}-{}", study.name, study.digest()?.short()));
+        let folder = study.folder(&settings.out)?;
         let context = Self { study, seed, dataset, split, graph, stamps, layers, nodes, head, device, store, folder };
         context.tell()?;
         Ok(context)

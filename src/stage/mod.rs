@@ -9,6 +9,7 @@
 pub mod attack;
 pub mod context;
 pub mod coverage;
+pub mod export;
 pub mod extract;
 pub mod fit;
 pub mod fitted;

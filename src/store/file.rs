@@ -1,6 +1,6 @@
 //! Files that appear whole or not at all.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// When the folder cannot be created or the file not written.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let persisted = neighbour(path, bytes)?.persist(path);
-    persisted.map(drop).map_err(|e| Error::io("write", path)(e.error))
+    write_pieces(path, true, |file| file.write_all(bytes).map_err(Error::io("write", path)))
 }
 
 /// As [`write_atomic`], but never over a file that is there.
@@ -25,24 +24,28 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// When there is such a file, the folder cannot be created or the file not written.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    let persisted = neighbour(path, bytes)?.persist_noclobber(path);
+    write_pieces(path, false, |file| file.write_all(bytes).map_err(Error::io("write", path)))
+}
+
+/// As [`write_atomic`], of a file that is never in memory as a whole: `write` writes it piece by piece. `over` is whether
+/// a file that is there may be written over.
+///
+/// # Errors
+/// When there is a file that may not be, the folder cannot be created, or `write` fails.
+pub fn write_pieces(path: &Path, over: bool, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let mut builder = tempfile::Builder::new();
+    let file = builder.permissions(Permissions::from_mode(0o666)).tempfile_in(folder);
+    let mut file = file.map_err(Error::io("write in", folder))?;
+    write(file.as_file_mut())?;
+    let persisted = if over { file.persist(path) } else { file.persist_noclobber(path) };
     persisted.map(drop).map_err(|e| match e.error.kind() {
         std::io::ErrorKind::AlreadyExists => {
             Error::file(path, "is there already, and is not written over", "give another name, or move it away")
         }
         _ => Error::io("write", path)(e.error),
     })
-}
-
-/// A temporary file with these bytes in the folder of `path`.
-fn neighbour(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let mut builder = tempfile::Builder::new();
-    let file = builder.permissions(Permissions::from_mode(0o666)).tempfile_in(folder);
-    let mut file = file.map_err(Error::io("write in", folder))?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
-    Ok(file)
 }
 
 /// What tells whether a file was replaced or written to: its length and time.

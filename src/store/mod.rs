@@ -10,6 +10,7 @@
 //!   probe/… map/… score/… rendering/…
 //! ```
 
+pub mod arrays;
 pub mod artifact;
 pub mod digest;
 pub mod file;

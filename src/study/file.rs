@@ -216,6 +216,14 @@ impl Study {
         self.score.check()
     }
 
+    /// The run's folder, in the folder for runs.
+    ///
+    /// # Errors
+    /// When a value has no JSON form.
+    pub fn folder(&self, out: &Path) -> Result<PathBuf> {
+        Ok(out.join(format!("{}-{}", self.name, self.digest()?.short())))
+    }
+
     /// Digest of everything the study says. The same study has the same run folder.
     ///
     /// # Errors

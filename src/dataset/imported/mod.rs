@@ -1,6 +1,7 @@
 //! Activations made elsewhere: `.npz` or `.safetensors` with the arrays `activations` `[n, c, h, w]` or `[n, c]` (or
 //! several, called `activations/LAYER`), `labels` `[n, concepts]` (1 present, 0 absent, -1 unknown), and where there
-//! are any `masks` `[n, concepts, height, width]` and `groups` `[n]`.
+//! are any `masks` `[n, concepts, height, width]`, `groups` `[n]` and `split` `[n]` (0 fit, 1 validation, 2 test, 3 left
+//! out).
 
 pub(crate) mod arrays;
 
@@ -12,13 +13,18 @@ use super::mask::Mask;
 use super::pictures::masks_digest;
 use super::sample::{Dataset, Presence, Sample, Skipped};
 use super::spec::DatasetSpec;
+use super::split::{Part, Split};
 use crate::error::{Error, Result};
+use crate::store::arrays::ABOUT;
 use crate::store::digest::{Digest, DigestBuilder};
 use arrays::{Array, Arrays, Values};
 
 const ACTIVATIONS: &str = "activations";
+/// Arrays that are read beside activations, and the text in which `cavern export` says what its arrays are.
+const KNOWN: [&str; 5] = ["labels", "masks", "groups", "split", ABOUT];
 const LAYOUT: &str = "wanted `activations` [n, c, h, w] or [n, c] (or several `activations/LAYER`), `labels` \
-                      [n, concepts] with 1, 0 or -1, and if any `masks` [n, concepts, height, width] and `groups` [n]";
+                      [n, concepts] with 1, 0 or -1, and if any `masks` [n, concepts, height, width], `groups` [n] and \
+                      `split` [n] with 0 (fit), 1 (validation), 2 (test) or 3 (left out)";
 
 /// The dataset, with all its activations in memory.
 #[derive(Debug)]
@@ -30,6 +36,7 @@ pub struct Imported {
     /// For each sample its row in the file.
     rows: Vec<usize>,
     samples: Vec<Sample>,
+    split: Option<Split>,
 }
 
 #[derive(Debug)]
@@ -82,6 +89,7 @@ pub fn open(spec: &DatasetSpec, root: &Path) -> Result<Imported> {
     let layers = layers(&mut file, root, &names, n)?;
     let masks = masks(&mut file, root, &names, [n, concepts.len()])?;
     let groups = groups(&mut file, root, &names, n)?;
+    let parts = parts(&mut file, root, &names, n)?;
     let rows: Vec<usize> = match spec.count {
         Some(count) if count < n => (0..count).map(|i| i * n / count).collect(),
         _ => (0..n).collect(),
@@ -91,7 +99,8 @@ pub fn open(spec: &DatasetSpec, root: &Path) -> Result<Imported> {
         sample(*row, &layers, presence[*row].clone(), masks.as_ref(), &concepts, group)
     };
     let samples = rows.iter().map(make).collect::<Result<Vec<_>>>()?;
-    Ok(Imported { path: root.to_path_buf(), concepts, layers, masks, rows, samples })
+    let split = parts.map(|parts| given_split(root, &rows, &parts, groups.as_deref())).transpose()?;
+    Ok(Imported { path: root.to_path_buf(), concepts, layers, masks, rows, samples, split })
 }
 
 fn name_of(row: usize) -> String {
@@ -142,7 +151,7 @@ fn layers(file: &mut Arrays, path: &Path, names: &[String], n: usize) -> Result<
         let problem = "there are both `activations` and `activations/LAYER`";
         return Err(Error::file(path, problem, "call the first `activations/` and its layer's name, too"));
     }
-    let passed_over = |name: &&String| !found.contains(name) && !["labels", "masks", "groups"].contains(&name.as_str());
+    let passed_over = |name: &&String| !found.contains(name) && !KNOWN.contains(&name.as_str());
     for name in names.iter().filter(passed_over) {
         tracing::warn!("{}: array `{name}` is not used", path.display());
     }
@@ -192,17 +201,50 @@ fn masks(file: &mut Arrays, path: &Path, names: &[String], rows: [usize; 2]) -> 
 }
 
 fn groups(file: &mut Arrays, path: &Path, names: &[String], n: usize) -> Result<Option<Vec<i64>>> {
-    if !names.iter().any(|n| n == "groups") {
+    integers(file, path, names, ("groups", n))
+}
+
+/// The part of every sample, where the file says so.
+fn parts(file: &mut Arrays, path: &Path, names: &[String], n: usize) -> Result<Option<Vec<Part>>> {
+    let Some(codes) = integers(file, path, names, ("split", n))? else { return Ok(None) };
+    let part = |(row, code): (usize, i64)| match code {
+        0 => Ok(Part::Fit),
+        1 => Ok(Part::Val),
+        2 => Ok(Part::Test),
+        3 => Ok(Part::Out),
+        _ => Err(Error::file(path, format!("the split of {} is {code}", name_of(row)), LAYOUT)),
+    };
+    codes.into_iter().enumerate().map(part).collect::<Result<Vec<_>>>().map(Some)
+}
+
+/// The file's own split of the rows in use: blocks are its groups, in the order of their numbers.
+fn given_split(path: &Path, rows: &[usize], parts: &[Part], groups: Option<&[i64]>) -> Result<Split> {
+    let part: Vec<Part> = rows.iter().map(|row| parts[*row]).collect();
+    if let Some(lacking) = [Part::Fit, Part::Val, Part::Test].into_iter().find(|p| !part.contains(p)) {
+        let hint = "give every part some samples, or leave the array `split` out: then parts are dealt";
+        return Err(Error::file(path, format!("`split` has no sample of the part `{}`", lacking.name()), hint));
+    }
+    let group = |row: &usize| groups.map_or(*row as i64, |g| g[*row]);
+    let mut known: Vec<i64> = rows.iter().map(group).collect();
+    known.sort_unstable();
+    known.dedup();
+    let block = rows.iter().map(|row| known.binary_search(&group(row)).unwrap_or(0)).collect();
+    Ok(Split { part, block })
+}
+
+/// A whole number for every sample.
+fn integers(file: &mut Arrays, path: &Path, names: &[String], (name, n): (&str, usize)) -> Result<Option<Vec<i64>>> {
+    if !names.iter().any(|n| n == name) {
         return Ok(None);
     }
-    let Array { shape, values } = file.read(path, "groups")?;
+    let Array { shape, values } = file.read(path, name)?;
     if shape != [n] {
-        return Err(wrong_shape(path, "groups", &shape, &format!("[{n}] as its labels tell")));
+        return Err(wrong_shape(path, name, &shape, &format!("[{n}] as its labels tell")));
     }
     match values {
         Values::Integers(values) => Ok(Some(values)),
         Values::Bytes(values) => Ok(Some(values.into_iter().map(i64::from).collect())),
-        _ => Err(Error::file(path, "`groups` holds numbers with fractions", "save them as integers")),
+        _ => Err(Error::file(path, format!("`{name}` holds numbers with fractions"), "save them as integers")),
     }
 }
 
@@ -267,6 +309,10 @@ impl Dataset for Imported {
     fn image(&self, sample: usize) -> Result<RgbImage> {
         let problem = format!("holds activations; there is no picture of {}", self.samples[sample].name);
         Err(Error::file(&self.path, problem, "use a format with pictures where the study asks for them"))
+    }
+
+    fn split(&self) -> Option<&Split> {
+        self.split.as_ref()
     }
 
     /// An empty mask of a sample with the concept says that it has not been drawn.
@@ -400,6 +446,29 @@ mod tests {
         assert!(case(&[3, 2], 3, 0.0, &groups).contains("`groups` has the shape [2]"));
         let both = |w: &mut Writer| add(w, "activations", &[3, 2], |_| 0.0);
         assert!(case(&[3, 2], 3, 0.0, &both).contains("both `activations`"));
+    }
+
+    #[test]
+    fn a_file_may_bring_its_split() {
+        let file = |codes: Vec<i32>, groups: Vec<i64>| {
+            npz(|w| {
+                add(w, "activations", &[4, 2], |i| i as f32);
+                w.add_array("labels", &Array2::from_elem((4, 1), 1i32)).unwrap();
+                w.add_array("split", &Array1::from(codes)).unwrap();
+                w.add_array("groups", &Array1::from(groups)).unwrap();
+            })
+        };
+        let (_keep, path) = file(vec![2, 0, 1, 3], vec![10, 9, 10, -1]);
+        let data = open(&spec(&path, &["x"]), &path).unwrap();
+        let split = data.split().unwrap();
+        assert_eq!(split.part, [Part::Test, Part::Fit, Part::Val, Part::Out]);
+        assert_eq!(split.block, [2, 1, 2, 0], "by number, not by name");
+        for (codes, part) in
+            [(vec![2, 0, 1, 4], "sample-000003 is 4"), (vec![2, 0, 0, 3], "no sample of the part `val`")]
+        {
+            let (_keep, path) = file(codes, vec![0; 4]);
+            assert!(message(&path, &["x"]).contains(part), "{part}");
+        }
     }
 
     #[test]
