@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::format::Format;
 use crate::error::{Error, Result};
 
 /// The worlds of Elements: how colour and shape go together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum World {
     /// Independent.
@@ -21,7 +22,7 @@ pub enum World {
 }
 
 /// Windows an image is cut into; what does not fill a window is left over at both ends alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tile {
     /// Height and width in pixels.
@@ -32,7 +33,7 @@ pub struct Tile {
 }
 
 /// The `[dataset]` table. Keys that do not belong to the format are refused.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetSpec {
     /// The layout.
@@ -127,7 +128,7 @@ fn max_skipped() -> f32 {
 }
 
 /// The `[split]` table: shares of the samples, by group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SplitSpec {
     /// Share that probes are fitted on.

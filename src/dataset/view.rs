@@ -6,6 +6,7 @@ pub(crate) mod pixels;
 use std::str::FromStr;
 
 use rand::RngExt;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use motion::{Motion, Whereabouts, whereabouts};
@@ -87,7 +88,7 @@ const PRESETS: [(&str, &[&str]); 2] = [("few", &FEW), ("all", &ALL)];
 
 /// A transform and its strength; in study files and tables it is text, as in `shift -14` or `hflip`. `rotate ~15` has a strength
 /// drawn up to that; ` #2` is the second draw of a view that has something random.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct View {
     /// What is done.

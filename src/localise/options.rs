@@ -1,11 +1,12 @@
 //! Settings of attribution maps: the `[localise]` table of a study.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// What a map is measured from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Baseline {
     /// From zero: the map and the bias sum to the score.
@@ -15,7 +16,7 @@ pub enum Baseline {
 }
 
 /// What a cell of a map says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Cell {
     /// Its share of the score: the map and the bias sum to the score.
@@ -32,7 +33,7 @@ pub enum Cell {
 }
 
 /// What becomes of border cells, which see padding.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Edge {
     /// They are as they are.
@@ -57,7 +58,7 @@ impl Cell {
 }
 
 /// How a map of the layer's grid becomes one of pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Upsampling {
     /// Linear between the centres of cells (torch's `bilinear` with `align_corners=False`).
@@ -73,7 +74,7 @@ pub enum Upsampling {
 }
 
 /// The `[localise]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocaliseOptions {
     /// What maps are measured from.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::optimiser::OptimiserKind;
@@ -13,7 +14,7 @@ use crate::model::Recipe;
 use crate::probe::{KINDS, Variant};
 
 /// What decorrelates channels.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Colours {
     /// The colours of natural pictures (Lucid's matrix); other than three channels stay as they are.
@@ -26,7 +27,7 @@ pub enum Colours {
 }
 
 /// The network that pictures are judged by, and how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JudgeOptions {
     /// A name of `cavern ls models` or the path of an ONNX file; left out, the study's own network judges. It should not
@@ -76,7 +77,7 @@ impl JudgeOptions {
 }
 
 /// Settings of activation maximisation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaximiseOptions {
     /// Steps of the optimiser.

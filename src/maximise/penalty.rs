@@ -4,13 +4,14 @@
 use std::f64::consts::TAU;
 
 use candle_core::{Result, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Level that `l2` pulls to.
 const GREY: f64 = 0.5;
 
 /// Weights of the penalties, of which each picture's sum is taken off its objective; 0 for none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Penalties {
     /// Total variation: `mean |x[i+1, j] - x[i, j]| + mean |x[i, j+1] - x[i, j]|`.

@@ -1,5 +1,6 @@
 //! Settings of the metrics: the `[score]` table of a study.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::dataset::View;
@@ -12,7 +13,7 @@ pub const FAMILIES: [&str; 5] = ["accuracy", "hard", "segmentation", "robustness
 const QUANTILE: f64 = 0.995;
 
 /// The `[score]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScoreOptions {
     /// Families of metrics to compute: accuracy, hard, segmentation, robustness, direction.
@@ -38,7 +39,7 @@ pub struct ScoreOptions {
 }
 
 /// What pictures are matched by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Match {
     /// By the names of what else is in them: Jaccard index.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Variant;
@@ -11,7 +12,7 @@ use super::scaling::Scaling;
 use crate::error::{Error, Result};
 
 /// The `[probe]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProbeOptions {
     /// Kinds to fit, by name.
@@ -55,7 +56,7 @@ pub struct ProbeOptions {
 }
 
 /// What a lambda is chosen by: the least loss, of each kind's own, on samples a fit has not seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LambdaBy {
     /// The validation split's samples.
@@ -73,7 +74,7 @@ impl LambdaBy {
 }
 
 /// How classes of unequal numbers are made to count alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Balance {
     /// The larger class is subsampled; negatives keep the positives' shares of every source.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::toml_file;
@@ -24,7 +25,7 @@ use crate::store::digest::{Digest, DigestBuilder};
 pub const VERSION: u32 = 1;
 
 /// A study file. Relative paths start at the current folder.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Study {
     /// Version of the file's form.
@@ -80,7 +81,7 @@ pub struct Study {
 }
 
 /// The `[model]` table.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// A name of `cavern ls models`, the path of an ONNX file, or `imported` where the dataset brings activations.
@@ -126,7 +127,7 @@ pub(super) fn names_a_folder(name: &str) -> bool {
 }
 
 /// From a picture to the network's square input.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Resize {
     /// The whole picture, stretched: nothing of it is lost.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::toml_file;
@@ -16,7 +17,7 @@ use crate::model::recipe::is_onnx;
 use crate::store::digest::{Digest, DigestBuilder};
 
 /// A survey file. Relative paths start at the current folder.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Survey {
     /// Version of the file's form, that of study files.
@@ -60,7 +61,7 @@ pub struct Survey {
 }
 
 /// Real pictures that units are scored on.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SurveyData {
     /// Where they come from; its concepts are the classes.
@@ -100,7 +101,7 @@ pub struct SurveyAscents {
 }
 
 /// What a network is built of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// Convolutions.
@@ -110,7 +111,7 @@ pub enum Family {
 }
 
 /// One network of a survey.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SurveyNetwork {
     /// `cnn` or `vit`.
@@ -131,7 +132,7 @@ pub struct SurveyNetwork {
 }
 
 /// Adversarial use.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SurveyAttack {
     /// Pictures of the data, evenly spread.

@@ -1,5 +1,6 @@
 //! Settings of second opinions: the `[opinion]` table of a study.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Fill;
@@ -7,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::probe::kind::KINDS;
 
 /// A way of asking the network where a score comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Grad-CAM (Selvaraju et al. 2017), with its sign.
@@ -74,7 +75,7 @@ impl Method {
 }
 
 /// The `[opinion]` table. Lengths are pixels of a picture 224 pixels wide.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OpinionOptions {
     /// Methods, by name; left out, all but "am".

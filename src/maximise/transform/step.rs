@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use rand::RngExt;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::affine::Canvas;
@@ -15,7 +16,7 @@ const SCALES: u32 = 10;
 const SPREAD: f64 = 0.15;
 
 /// A step. Pixels are those of a picture 224 pixels wide; smaller networks get their share.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum Transform {
     /// A grey border of so many pixels: `pad 12`.
