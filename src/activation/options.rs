@@ -17,8 +17,10 @@ pub struct ActivationOptions {
     /// with them, those of augmented views and edited renders too; maximisation and everything after stay f32.
     pub precision: Precision,
     /// Pictures a forward pass takes at once.
+    #[schemars(range(min = 1))]
     pub batch: usize,
     /// Samples of one shard: what a killed run loses at most.
+    #[schemars(range(min = 1))]
     pub shard: usize,
 }
 

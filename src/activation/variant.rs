@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// All but `full` are translation-invariant: they do not say where in the grid a value stands.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^(full|ti|ti_max|ti_lse( [0-9.eE+-]+)?)$"))]
 pub enum Variant {
     /// Every value, `[channel, height, width]`.
     Full,

@@ -28,7 +28,7 @@ pub enum Cell {
     /// The cosine of its activation with the direction's weights there: strong activations count no more than weak ones.
     Cosine,
     /// Its positive share, cut to the range that tells pictures with the concept from those without and brought to [0, 1];
-    /// see [`super::Emblem`].
+    /// see the emblem in docs/metrics.md.
     Emblem,
 }
 
@@ -81,15 +81,19 @@ pub struct LocaliseOptions {
     pub baseline: Baseline,
     /// What a cell of a map says.
     #[serde(skip_serializing_if = "Cell::is_default")]
+    #[schemars(extend("default" = Cell::default()))]
     pub cell: Cell,
     /// What becomes of border cells: `"keep"` or `"reweight"`.
     #[serde(skip_serializing_if = "Edge::is_default")]
+    #[schemars(extend("default" = Edge::default()))]
     pub edge: Edge,
     /// How maps become as large as masks.
     pub upsample: Upsampling,
     /// How many rings of border cells are left out of the segmentation scores: padding gives them a look of their own.
+    #[schemars(range(max = 16))]
     pub drop_ring: usize,
     /// Pictures shown with their map in the report, for each concept and outcome.
+    #[schemars(range(max = 50))]
     pub examples: usize,
 }
 

@@ -21,6 +21,7 @@ const EXACT: usize = 16;
 #[serde(deny_unknown_fields, default)]
 pub struct CompareOptions {
     /// Resamples of concepts behind every interval.
+    #[schemars(range(min = 100, max = 100_000))]
     pub bootstrap: usize,
 }
 

@@ -14,8 +14,10 @@ const ROUNDS: usize = 1000;
 #[serde(deny_unknown_fields, default)]
 pub struct ConsistencyOptions {
     /// Test pictures that steps are made from.
+    #[schemars(range(min = 2, max = 1000))]
     pub pictures: usize,
     /// Length of a step, as a share of the mean norm of the layer's activations.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1))]
     pub gamma: f64,
 }
 

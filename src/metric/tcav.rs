@@ -35,11 +35,14 @@ pub struct TcavOptions {
     /// Which test pictures are a class's examples: "predicted" or "labelled".
     pub by: ExamplesBy,
     /// Most examples of a class, drawn from the test split.
+    #[schemars(range(min = 5))]
     pub examples: usize,
     /// Random-set CAVs of the null, and as many CAVs of the concept from other draws, for Welch's test.
+    #[schemars(range(min = 2, max = 1000))]
     pub random_sets: usize,
     /// Whether each concept is also held against the study's other concepts: `tcav_relative`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub relative: bool,
 }
 

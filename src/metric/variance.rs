@@ -12,6 +12,7 @@ pub struct VarianceOptions {
     /// Samples of each class in a draw, from few to many.
     pub sizes: Vec<usize>,
     /// Draws of each size.
+    #[schemars(range(min = 2, max = 1000))]
     pub draws: usize,
 }
 

@@ -29,8 +29,10 @@ pub const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Study {
     /// Version of the file's form.
+    #[schemars(extend("const" = VERSION))]
     pub version: u32,
     /// The study's name: letters, digits, `-` and `_`. It is part of the run folder's name.
+    #[schemars(extend("pattern" = "^[A-Za-z0-9_-]+$"))]
     pub name: String,
     /// One line on what it is about.
     #[serde(default)]

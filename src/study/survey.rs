@@ -32,21 +32,26 @@ pub struct Survey {
     pub seed: u64,
     /// Units of every layer, drawn at random.
     #[serde(default = "units")]
+    #[schemars(range(min = 2))]
     pub units: usize,
     /// Real pictures with the highest scores whose classes are counted for a unit's purity.
     #[serde(default = "exemplars")]
+    #[schemars(range(min = 10))]
     pub exemplars: usize,
     /// Share of the real pictures that an ascent must leave below itself to have succeeded.
     #[serde(default = "percentile")]
+    #[schemars(extend("exclusiveMinimum" = 0.5, "maximum" = 1))]
     pub percentile: f64,
     /// Step sizes that every ascent is tried with; each network is then judged at its own best.
     #[serde(default = "learning_rates")]
     pub learning_rates: Vec<f64>,
     /// Networks whose accuracies differ by no more than this are compared as equals.
     #[serde(default = "equal_accuracy")]
+    #[schemars(range(min = 0, max = 1))]
     pub equal_accuracy: f64,
     /// Resamples of units behind every interval.
     #[serde(default = "bootstrap")]
+    #[schemars(range(min = 100, max = 100_000))]
     pub bootstrap: usize,
     /// The ascents. Keys that name units, directions, controls or a judge have no place here.
     #[serde(default)]

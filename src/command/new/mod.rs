@@ -67,4 +67,18 @@ mod tests {
             assert!(!settings(line) || before.starts_with("# "), "without a word before it: {line}");
         }
     }
+
+    #[test]
+    fn a_study_beside_a_schema_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let new = |what: NewWhat| run(&NewArgs { what }, &mut Vec::new()).unwrap();
+        new(NewWhat::Study(NewStudy { file: at("before.toml"), example: false }));
+        new(NewWhat::Schema(NewSchema { file: at(SCHEMA), survey: false }));
+        new(NewWhat::Study(NewStudy { file: at("after.toml"), example: true }));
+        let text = |name: &str| std::fs::read_to_string(at(name)).unwrap();
+        assert_eq!(text("before.toml"), TEMPLATE);
+        assert_eq!(text("after.toml"), format!("#:schema ./study.schema.json\n{EXAMPLE}"));
+        Study::read(&at("after.toml"), &[]).unwrap();
+    }
 }
