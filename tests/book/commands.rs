@@ -174,6 +174,9 @@ fn run(dir: &Path, command: &str) {
     if command.contains("probes/quickstart.toml") && !command.starts_with("cavern validate") {
         SMALL.iter().for_each(|set| line += &format!(" --set '{set}'"));
     }
+    if command.starts_with("cavern profile") {
+        line += " --runs 1";
+    }
     let bin = cargo_bin!("cavern").parent().unwrap().display().to_string();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
     let start = std::time::Instant::now();
