@@ -37,7 +37,7 @@ What `cavern survey` reads ([maximisation](maximisation.md#across-networks)); it
 `data.NAME.dataset` and `network.NAME.model` have the keys of a study's.\n";
 
 /// The page of both kinds of file.
-pub fn page(study: &Value, survey: &Value) -> String {
+pub(crate) fn page(study: &Value, survey: &Value) -> String {
     let mut page = HEAD.to_owned();
     let writer = Writer { root: study };
     page.push_str("\n## The file itself\n\n");
