@@ -228,7 +228,7 @@ fn begins(list: &[(&str, &str)], command: &str) -> bool {
     list.iter().any(|(start, _)| command.starts_with(start))
 }
 
-/// Goes through a page from top to bottom, in a folder of its own.
+/// Goes through a page from top to bottom.
 fn follow(page: &Path, dir: &Path, small: bool) {
     let blocks = blocks(&std::fs::read_to_string(page).unwrap());
     for (name, text) in blocks.iter().filter_map(|block| file(block)) {
@@ -251,11 +251,13 @@ fn follow(page: &Path, dir: &Path, small: bool) {
 
 #[test]
 fn every_command_of_the_pages_runs() {
+    // One folder for all: what a page has computed is there for the next.
+    let dir = place(None);
     for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
         if blocks(&text).iter().any(|block| !commands(block).is_empty()) {
             println!("{}", page.display());
-            follow(&page, place(None).path(), true);
+            follow(&page, dir.path(), true);
         }
     }
 }

@@ -152,15 +152,7 @@ impl<'s> Writer<'s> {
         let high = high.or(number("exclusiveMaximum").map(|v| format!("below {v}")));
         let range: Vec<String> = [low, high].into_iter().flatten().collect();
         let words = schema["items"]["enum"].as_array().into_iter().flatten().map(|w| format!("`{}`", toml(w)));
-        let items = self.resolved(&schema["items"]);
-        let pattern = [schema, items].into_iter().find_map(|s| s["pattern"].as_str()).map(|_| String::new());
-        range
-            .into_iter()
-            .chain([words.collect::<Vec<_>>().join(", ")])
-            .chain(pattern)
-            .filter(|w| !w.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ")
+        range.into_iter().chain([words.collect::<Vec<_>>().join(", ")]).collect::<Vec<_>>().join(" ").trim().to_owned()
     }
 
     /// What the words of a choice mean, and the forms of text.
