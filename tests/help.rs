@@ -88,6 +88,7 @@ fn the_examples_of_help_run() {
         "man",
         "new",
         "new study",
+        "new schema",
     ];
     for command in commands {
         let dir = place();

@@ -113,7 +113,7 @@ fn commands(block: &[String]) -> Vec<String> {
 /// A file of a block that begins with its name: `# stripes.toml`.
 fn file(block: &[String]) -> Option<(&str, String)> {
     let name = block.first()?.strip_prefix("# ")?.split_whitespace().next()?;
-    name.ends_with(".toml").then(|| (name, block.join("\n") + "\n"))
+    Path::new(name).extension().is_some_and(|e| e == "toml").then(|| (name, block.join("\n") + "\n"))
 }
 
 fn filled(command: &str) -> String {
@@ -184,7 +184,7 @@ fn run(dir: &Path, command: &str, small: bool) {
     let of_study = small && !command.starts_with("cavern validate") && !command.starts_with("cavern compare");
     let sets = [("probes/quickstart.toml", &SMALL[..]), ("stripes.toml", &SMALL_OWN[..])];
     for (_, sets) in sets.iter().filter(|(study, _)| of_study && command.contains(study)) {
-        sets.iter().for_each(|set| line += &format!(" --set '{set}'"));
+        line = sets.iter().fold(line, |line, set| format!("{line} --set '{set}'"));
     }
     let bin = cargo_bin!("cavern").parent().unwrap().display().to_string();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());

@@ -35,9 +35,13 @@ fn anchors(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for title in titles {
         let anchor: String = title.chars().filter_map(kept).collect();
-        let again = (1..).map(|i| format!("{anchor}-{i}")).find(|a| !found.contains(a));
-        let anchor = if found.contains(&anchor) { again.unwrap() } else { anchor };
-        found.insert(anchor);
+        let mut name = anchor.clone();
+        // A title that stands there again has a number.
+        let mut number = 0;
+        while !found.insert(name.clone()) {
+            number += 1;
+            name = format!("{anchor}-{number}");
+        }
     }
     found
 }

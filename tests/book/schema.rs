@@ -108,11 +108,10 @@ fn problems(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String
         }
         for (name, inner) in table {
             let at = format!("{at}.{name}");
-            match (schema["properties"].get(name), &schema["additionalProperties"]) {
-                (Some(schema), _) => found.extend(problems(root, schema, inner, &at)),
-                (None, Value::Bool(false)) => found.push(format!("{at}: unknown key")),
-                (None, Value::Null) => {}
-                (None, schema) => found.extend(problems(root, schema, inner, &at)),
+            match schema["properties"].get(name).unwrap_or(&schema["additionalProperties"]) {
+                Value::Bool(false) => found.push(format!("{at}: unknown key")),
+                Value::Null => {}
+                schema => found.extend(problems(root, schema, inner, &at)),
             }
         }
     }
