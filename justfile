@@ -16,6 +16,14 @@ check:
 quickstart:
     cargo run --release -- run probes/quickstart.toml
 
+# Make the study reference and the schemas anew from the types
+reference:
+    CAVERN_BOOK=write cargo test --release --test book what_is_made
+
+# The book as pages in target/book; needs mdbook
+book: reference
+    mdbook build docs
+
 # Fetch real weights and photographs, and run the tests that need them
 real assets="assets":
     tests/fetch-assets.sh {{assets}}

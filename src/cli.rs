@@ -110,8 +110,8 @@ pub enum Command {
         cavern ls studies probes\n  \
         cavern ls runs --out runs")]
     Ls(LsArgs),
-    /// Write a commented study file to start from
-    #[command(after_help = "Examples:\n  cavern new study\n  cavern new study example.toml --example")]
+    /// Write a commented study file to start from, or the schema of study files for an editor
+    #[command(after_help = "Examples:\n  cavern new study\n  cavern new schema")]
     New(NewArgs),
     /// Show what an ONNX file holds: operators, layers and their shapes, what is not supported
     #[command(after_help = "Examples:\n  cavern inspect network.onnx\n  cavern inspect network.onnx --json")]
@@ -520,6 +520,22 @@ pub enum NewWhat {
     /// A study: on a folder of pictures for every concept and a pretrained network, every line explained
     #[command(after_help = "Examples:\n  cavern new study\n  cavern new study example.toml --example")]
     Study(NewStudy),
+    /// The JSON schema of study files: editors complete, explain and check keys by it
+    #[command(after_help = "Examples:\n  cavern new schema\n  cavern new schema survey.schema.json --survey\n\n\
+        Studies that `cavern new study` writes beside it name it in their first line; others are given that line by hand:\n\
+        #:schema ./study.schema.json. The extension Even Better TOML of VS Code reads it, and the checker taplo.")]
+    Schema(NewSchema),
+}
+
+/// What `new schema` takes.
+#[derive(Debug, Clone, Args)]
+pub struct NewSchema {
+    /// The file to write; one that is there is never written over
+    #[arg(default_value = "study.schema.json")]
+    pub file: PathBuf,
+    /// That of survey files instead
+    #[arg(long)]
+    pub survey: bool,
 }
 
 /// What `new study` takes.

@@ -1,5 +1,6 @@
 //! The `[activation]` table of a study.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shard::Storage;
@@ -7,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::Precision;
 
 /// How activations are computed and kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ActivationOptions {
     /// Precision on disk: "f32", "f16" or "pooled".
@@ -16,8 +17,10 @@ pub struct ActivationOptions {
     /// with them, those of augmented views and edited renders too; maximisation and everything after stay f32.
     pub precision: Precision,
     /// Pictures a forward pass takes at once.
+    #[schemars(range(min = 1))]
     pub batch: usize,
     /// Samples of one shard: what a killed run loses at most.
+    #[schemars(range(min = 1))]
     pub shard: usize,
 }
 

@@ -2,13 +2,15 @@
 
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The form of an activation. In study files and tables it is text: `full`, `ti`, `ti_max`, `ti_lse` or `ti_lse 4`.
 ///
 /// All but `full` are translation-invariant: they do not say where in the grid a value stands.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^(full|ti|ti_max|ti_lse( [0-9.eE+-]+)?)$"))]
 pub enum Variant {
     /// Every value, `[channel, height, width]`.
     Full,

@@ -1,9 +1,10 @@
 //! The layouts that a study's `dataset.format` can name: one table, which the checks and `cavern ls datasets` read.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Layouts that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Procedural pictures of coloured, textured shapes; nothing is read from disk.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::format::Format;
 use crate::error::{Error, Result};
 
 /// The worlds of Elements: how colour and shape go together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum World {
     /// Independent.
@@ -21,18 +22,20 @@ pub enum World {
 }
 
 /// Windows an image is cut into; what does not fill a window is left over at both ends alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tile {
     /// Height and width in pixels.
+    #[schemars(range(min = 1))]
     pub size: usize,
     /// Step between windows in pixels; the size where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub stride: Option<usize>,
 }
 
 /// The `[dataset]` table. Keys that do not belong to the format are refused.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetSpec {
     /// The layout.
@@ -46,12 +49,14 @@ pub struct DatasetSpec {
     /// Share of a sample's pixels from which on a concept counts as present, in (0, 1]; a smaller share that is not
     /// zero is unknown.
     #[serde(default = "present_from")]
+    #[schemars(extend("default" = 0.02, "exclusiveMinimum" = 0, "maximum" = 1))]
     pub present_from: f32,
     /// Cut images into tiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tile: Option<Tile>,
     /// Share of files that may be unreadable before the study stops.
     #[serde(default = "max_skipped")]
+    #[schemars(extend("default" = 0.05, "minimum" = 0, "exclusiveMaximum" = 1))]
     pub max_skipped: f32,
     /// Folder: a file's group is its name up to this text (`_`, say); left out, every file is its own group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,6 +66,7 @@ pub struct DatasetSpec {
     pub world: Option<World>,
     /// Elements: number of pictures. Other formats: use only so many images, evenly spread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub count: Option<usize>,
     /// What kind of concept each is, as in `{ Car = "object" }`: the report compares kinds. It comes before what the dataset
     /// itself knows (Elements: shape, colour, texture; Broden: its categories).
@@ -127,18 +133,23 @@ fn max_skipped() -> f32 {
 }
 
 /// The `[split]` table: shares of the samples, by group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SplitSpec {
     /// Share that probes are fitted on.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub fit: f64,
     /// Share that regularisation, offsets and thresholds are chosen on.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub val: f64,
     /// Share that is measured on.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub test: f64,
     /// Seconds of a block, where samples have a time.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub block: f64,
     /// Seconds between samples of different splits of one clip; those nearer are left out.
+    #[schemars(range(min = 0))]
     pub gap: f64,
 }
 

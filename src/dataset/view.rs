@@ -6,6 +6,7 @@ pub(crate) mod pixels;
 use std::str::FromStr;
 
 use rand::RngExt;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use motion::{Motion, Whereabouts, whereabouts};
@@ -85,10 +86,13 @@ const ALL: [&str; 51] = [
 /// The lists of views that have a name, `few` and `all`.
 const PRESETS: [(&str, &[&str]); 2] = [("few", &FEW), ("all", &ALL)];
 
-/// A transform and its strength; in study files and tables it is text, as in `shift -14` or `hflip`. `rotate ~15` has a strength
-/// drawn up to that; ` #2` is the second draw of a view that has something random.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// A transform and its strength; in study files and tables it is text: `hflip`, `shift PIXELS`, `pan SHARE`, `scale FACTOR`,
+/// `rotate DEGREES`, `crop SHARE`, `brightness FACTOR`, `contrast FACTOR`, `saturation FACTOR`, `hue TURNS`, `blur PIXELS`,
+/// `noise LEVELS` (of 255), `jpeg QUALITY`. `rotate ~15` has a strength drawn up to that; in tables ` #2` is the second draw of a
+/// view that has something random.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^(hflip|(shift|pan|scale|rotate|crop|brightness|contrast|saturation|hue|blur|noise|jpeg) +~?-?[0-9.]+)$"))]
 pub struct View {
     /// What is done.
     pub transform: Transform,

@@ -1,11 +1,12 @@
 //! Settings of attribution maps: the `[localise]` table of a study.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// What a map is measured from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Baseline {
     /// From zero: the map and the bias sum to the score.
@@ -15,7 +16,7 @@ pub enum Baseline {
 }
 
 /// What a cell of a map says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Cell {
     /// Its share of the score: the map and the bias sum to the score.
@@ -27,12 +28,12 @@ pub enum Cell {
     /// The cosine of its activation with the direction's weights there: strong activations count no more than weak ones.
     Cosine,
     /// Its positive share, cut to the range that tells pictures with the concept from those without and brought to [0, 1];
-    /// see [`super::Emblem`].
+    /// see the emblem in docs/metrics.md.
     Emblem,
 }
 
 /// What becomes of border cells, which see padding.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Edge {
     /// They are as they are.
@@ -57,7 +58,7 @@ impl Cell {
 }
 
 /// How a map of the layer's grid becomes one of pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Upsampling {
     /// Linear between the centres of cells (torch's `bilinear` with `align_corners=False`).
@@ -73,22 +74,26 @@ pub enum Upsampling {
 }
 
 /// The `[localise]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LocaliseOptions {
     /// What maps are measured from.
     pub baseline: Baseline,
     /// What a cell of a map says.
     #[serde(skip_serializing_if = "Cell::is_default")]
+    #[schemars(extend("default" = Cell::default()))]
     pub cell: Cell,
     /// What becomes of border cells: `"keep"` or `"reweight"`.
     #[serde(skip_serializing_if = "Edge::is_default")]
+    #[schemars(extend("default" = Edge::default()))]
     pub edge: Edge,
     /// How maps become as large as masks.
     pub upsample: Upsampling,
     /// How many rings of border cells are left out of the segmentation scores: padding gives them a look of their own.
+    #[schemars(range(max = 16))]
     pub drop_ring: usize,
     /// Pictures shown with their map in the report, for each concept and outcome.
+    #[schemars(range(max = 50))]
     pub examples: usize,
 }
 

@@ -1,6 +1,7 @@
 //! How a step follows from a gradient; the state of every picture stays its own.
 
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Decay of the mean and of the mean square, and what is added to the root.
@@ -13,7 +14,7 @@ const MOMENTUM_DECAY: f64 = 4e-3;
 const CHUNK: usize = 1 << 14;
 
 /// The rule of a step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimiserKind {
     /// Kingma and Ba 2015.

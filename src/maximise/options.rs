@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::optimiser::OptimiserKind;
@@ -10,10 +11,11 @@ use super::penalty::{Penalties, is_zero};
 use super::transform::Transforms;
 use crate::error::{Error, Result};
 use crate::model::Recipe;
+use crate::probe::kind::kind_names;
 use crate::probe::{KINDS, Variant};
 
 /// What decorrelates channels.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Colours {
     /// The colours of natural pictures (Lucid's matrix); other than three channels stay as they are.
@@ -26,7 +28,7 @@ pub enum Colours {
 }
 
 /// The network that pictures are judged by, and how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JudgeOptions {
     /// A name of `cavern ls models` or the path of an ONNX file; left out, the study's own network judges. It should not
@@ -43,6 +45,7 @@ pub struct JudgeOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<PathBuf>,
     /// Shaken and noised copies of a picture for its robustness.
+    #[schemars(range(min = 1, max = 4096))]
     pub copies: usize,
 }
 
@@ -76,47 +79,57 @@ impl JudgeOptions {
 }
 
 /// Settings of activation maximisation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaximiseOptions {
     /// Steps of the optimiser.
+    #[schemars(range(min = 1))]
     pub steps: usize,
     /// The optimiser's step size.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub learning_rate: f64,
     /// The rule of a step: "adam", "nadam" or "sgd".
     pub optimiser: OptimiserKind,
     /// Pictures of each objective, from different noise.
+    #[schemars(range(min = 1))]
     pub seeds: usize,
     /// Pictures that are optimised at once; it changes no result. With `diversity`, all seeds of an objective go together, and
     /// a batch that is smaller grows to hold them.
+    #[schemars(range(min = 1))]
     pub batch: usize,
     /// What a picture is made of: "fourier", "pixel", "laplacian", "maco" or "cppn".
     pub parameter: ParameterKind,
     /// Several of them, each a column of the report: everything is rendered in each. None for `parameter` alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("default" = []))]
     pub parameters: Vec<ParameterKind>,
     /// How fast the spectrum of "fourier" falls: `1 / frequency^decay`.
+    #[schemars(range(min = 0, max = 4))]
     pub decay: f64,
     /// What decorrelates channels: "natural", "none" or "data".
     pub colours: Colours,
     /// How pictures are shaken: "lucid", "xplique", "maco", "small", "none", or a list of steps.
     pub transforms: Transforms,
     /// Differently shaken copies of a picture in every step, whose mean is climbed.
+    #[schemars(range(min = 1, max = 256))]
     pub crops: usize,
     /// Weights of the penalties: `{ tv = 0.1, l1 = 0, l2 = 0, frequency = 0 }`.
     pub penalties: Penalties,
     /// What the pictures of an objective lose by their likeness: this times the mean cosine of a picture's Gram matrix with those
     /// of the objective's other seeds, at the objective's layer. 0 for seeds that know nothing of each other.
     #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(extend("default" = 0.0, "minimum" = 0))]
     pub diversity: f64,
     /// Steps, from the first on, in which gradients pass shut ReLUs; 16 is Lucid's.
     pub redirect: usize,
     /// k in `(z v) max(0.1, cos(z, v))^k`; 0 maximises the plain product. Of use for the variant `ti` alone: the others
     /// always use the product.
+    #[schemars(range(min = 0, max = 16))]
     pub cosine_power: f64,
     /// Units to render beside directions, as in "layer3:12" or "logits:tabby"; see `cavern maximise --help`.
     pub units: Vec<String>,
     /// Probe kinds to render.
+    #[schemars(extend("items" = kind_names()))]
     pub kinds: Vec<String>,
     /// Forms of the activations whose directions are rendered, as in `probe.variants`.
     pub variants: Vec<Variant>,
@@ -126,6 +139,7 @@ pub struct MaximiseOptions {
     pub controls: bool,
     /// Whether to render the same in the network with random weights: what scores as well there says nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub untrained: bool,
     /// What pictures are judged by.
     #[serde(skip_serializing_if = "JudgeOptions::is_default")]

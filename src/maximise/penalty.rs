@@ -4,26 +4,32 @@
 use std::f64::consts::TAU;
 
 use candle_core::{Result, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Level that `l2` pulls to.
 const GREY: f64 = 0.5;
 
 /// Weights of the penalties, of which each picture's sum is taken off its objective; 0 for none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Penalties {
     /// Total variation: `mean |x[i+1, j] - x[i, j]| + mean |x[i, j+1] - x[i, j]|`.
+    #[schemars(range(min = 0))]
     pub tv: f64,
     /// `mean |x|`: dark pictures.
+    #[schemars(range(min = 0))]
     pub l1: f64,
     /// `mean (x - 0.5)^2`: grey pictures.
+    #[schemars(range(min = 0))]
     pub l2: f64,
     /// `mean` over pixels of `f^2 |F x|^2` over frequencies f in cycles a pixel: smooth pictures.
+    #[schemars(range(min = 0))]
     pub frequency: f64,
     /// `mean (x - x0)^2` with x0 the picture that the ascent started from: of use where that is a photograph, which then stays
     /// recognisable (an accentuation).
     #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(extend("default" = 0.0, "minimum" = 0))]
     pub near: f64,
 }
 

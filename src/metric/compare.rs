@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{percentile_interval, ratio};
@@ -16,10 +17,11 @@ pub const FEWEST: usize = 6;
 const EXACT: usize = 16;
 
 /// The `[compare]` table: how probes are compared over concepts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CompareOptions {
     /// Resamples of concepts behind every interval.
+    #[schemars(range(min = 100, max = 100_000))]
     pub bootstrap: usize,
 }
 

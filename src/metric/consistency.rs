@@ -1,6 +1,7 @@
 //! Do the directions of two layers say the same? A step along the first should be a step along the second, once it has
 //! gone through the network between them (Nicolson et al. 2024).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -9,12 +10,14 @@ use crate::error::{Error, Result};
 const ROUNDS: usize = 1000;
 
 /// The `[consistency]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsistencyOptions {
     /// Test pictures that steps are made from.
+    #[schemars(range(min = 2, max = 1000))]
     pub pictures: usize,
     /// Length of a step, as a share of the mean norm of the layer's activations.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1))]
     pub gamma: f64,
 }
 

@@ -1,5 +1,6 @@
 //! Settings of the metrics: the `[score]` table of a study.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::dataset::View;
@@ -12,33 +13,40 @@ pub const FAMILIES: [&str; 5] = ["accuracy", "hard", "segmentation", "robustness
 const QUANTILE: f64 = 0.995;
 
 /// The `[score]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScoreOptions {
     /// Families of metrics to compute: accuracy, hard, segmentation, robustness, direction.
+    #[schemars(extend("items" = { "type": "string", "enum": FAMILIES }))]
     pub metrics: Vec<String>,
     /// Augmented views for robustness, as in `"shift 14"`; each keeps the concept. Or the name of a list: `"few"`, the
     /// default, or `"all"`, every kind at three strengths.
     #[serde(deserialize_with = "views")]
+    #[schemars(extend("type" = ["array", "string"], "pattern" = "^(few|all)$"))]
     pub views: Vec<View>,
     /// How often views with something random are drawn of every picture: `crop`, `noise`, and drawn strengths as in
     /// `rotate ~15`.
     #[serde(skip_serializing_if = "is_one")]
+    #[schemars(extend("default" = 1, "minimum" = 1, "maximum" = 100))]
     pub draws: u32,
     /// Resamples behind every interval.
+    #[schemars(range(min = 100, max = 100_000))]
     pub bootstrap: usize,
     /// How far beside the mask the peak of a map still counts as on it, in pixels of a picture 224 pixels wide.
+    #[schemars(range(min = 0, max = 112))]
     pub pointing_tolerance: f64,
     /// Share of all pixels of a concept's enlarged maps below the threshold of `seg_iou_q`.
     #[serde(skip_serializing_if = "is_usual_quantile")]
+    #[schemars(extend("default" = QUANTILE, "minimum" = 0, "exclusiveMaximum" = 1))]
     pub quantile: f64,
     /// What the context of a picture is, for hard negatives by context (H2).
     #[serde(rename = "match", skip_serializing_if = "Match::is_labels")]
+    #[schemars(extend("default" = Match::Labels))]
     pub matching: Match,
 }
 
 /// What pictures are matched by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Match {
     /// By the names of what else is in them: Jaccard index.

@@ -1,12 +1,13 @@
 //! TCAV (Kim et al. 2018): does a class's logit rise with a concept? Of sensitivities, `S = <d logit / d z, v>`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::weighted_mean;
 use crate::error::{Error, Result};
 
 /// A class by its number among the logits, or by its name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ClassName {
     /// Its number, from 0.
@@ -16,7 +17,7 @@ pub enum ClassName {
 }
 
 /// Which test pictures stand for a class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExamplesBy {
     /// Those whose highest logit is the class's.
@@ -26,7 +27,7 @@ pub enum ExamplesBy {
 }
 
 /// The `[tcav]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TcavOptions {
     /// Classes by name or number; left out, the three that are predicted for most test pictures.
@@ -34,11 +35,14 @@ pub struct TcavOptions {
     /// Which test pictures are a class's examples: "predicted" or "labelled".
     pub by: ExamplesBy,
     /// Most examples of a class, drawn from the test split.
+    #[schemars(range(min = 5))]
     pub examples: usize,
     /// Random-set CAVs of the null, and as many CAVs of the concept from other draws, for Welch's test.
+    #[schemars(range(min = 2, max = 1000))]
     pub random_sets: usize,
     /// Whether each concept is also held against the study's other concepts: `tcav_relative`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub relative: bool,
 }
 

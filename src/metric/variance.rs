@@ -1,16 +1,18 @@
 //! Settings of the variance curve: the `[variance]` table of a study.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// The `[variance]` table: directions are fitted to fresh draws of more and more samples.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct VarianceOptions {
     /// Samples of each class in a draw, from few to many.
     pub sizes: Vec<usize>,
     /// Draws of each size.
+    #[schemars(range(min = 2, max = 1000))]
     pub draws: usize,
 }
 

@@ -2,11 +2,13 @@
 
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One number of many. In study files it is text: `mean`, `max`, `lse 4`, `top 0.1`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^(mean|max|lse +[0-9.eE+-]+|top +[0-9.eE-]+)$"))]
 pub enum ImageScore {
     /// Their mean: the score is then linear in the activation.
     #[default]

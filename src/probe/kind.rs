@@ -73,6 +73,11 @@ pub const KINDS: &[&dyn ProbeKind] = &[
     &random_set::RandomSet,
 ];
 
+/// The names of kinds as a JSON schema, for keys of study files that list some.
+pub(crate) fn kind_names() -> serde_json::Value {
+    serde_json::json!({ "type": "string", "enum": KINDS.iter().map(|k| k.name()).collect::<Vec<_>>() })
+}
+
 /// The solution of an earlier kind, or the refusal that follows from its absence.
 ///
 /// # Errors

@@ -2,19 +2,21 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Variant;
 use super::image_score::ImageScore;
-use super::kind::KINDS;
+use super::kind::{KINDS, kind_names};
 use super::scaling::Scaling;
 use crate::error::{Error, Result};
 
 /// The `[probe]` table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProbeOptions {
     /// Kinds to fit, by name.
+    #[schemars(extend("items" = kind_names()))]
     pub kinds: Vec<String>,
     /// Forms of the activations: `full`, `ti`, `ti_max`, `ti_lse`, `ti_lse R`.
     pub variants: Vec<Variant>,
@@ -23,31 +25,42 @@ pub struct ProbeOptions {
     pub lambda: Vec<f64>,
     /// How activations are scaled before a fit: "center", "zscore", "max" or "unit_norm".
     #[serde(skip_serializing_if = "Scaling::is_default")]
+    #[schemars(extend("default" = Scaling::default()))]
     pub scaling: Scaling,
     /// How classes are made to count alike: "subsample" or "weights".
     #[serde(skip_serializing_if = "Balance::is_default")]
+    #[schemars(extend("default" = Balance::default()))]
     pub balance: Balance,
     /// What the score of a picture is of its positions' scores, for kinds fitted to positions: "mean", "max", "lse R" or
     /// "top Q".
     #[serde(skip_serializing_if = "ImageScore::is_default")]
+    #[schemars(extend("default" = ImageScore::default()))]
     pub image_score: ImageScore,
     /// What a lambda is chosen by.
     #[serde(skip_serializing_if = "LambdaBy::is_default")]
+    #[schemars(extend("default" = LambdaBy::default()))]
     pub lambda_by: LambdaBy,
     /// Folds for the out-of-fold scores that false positives are mined with, and for `lambda_by = "folds"`.
+    #[schemars(range(min = 2))]
     pub folds: usize,
     /// Fewest false positives an FP-CAV is fitted on.
+    #[schemars(range(min = 2))]
     pub min_false_positives: usize,
     /// Share of the negatives that `fp_top` takes for false positives, above 0 and at most 0.5.
     #[serde(skip_serializing_if = "is_usual_share")]
+    #[schemars(extend("default" = TOP_SHARE, "exclusiveMinimum" = 0, "maximum" = 0.5))]
     pub top_share: f64,
     /// Fewest positives, and fewest negatives, in the fit split and in the test split.
+    #[schemars(range(min = 2))]
     pub min_samples: usize,
     /// Positions a shared Segmentation-CAV is fitted on, drawn from masks and their surroundings alike.
+    #[schemars(range(min = 100))]
     pub positions: usize,
     /// Classifier-CAVs in the reference ensemble that mines hard samples (H1).
+    #[schemars(range(min = 1))]
     pub references: usize,
     /// Random directions, and degraded twins of each FP-CAV.
+    #[schemars(range(min = 1))]
     pub controls: usize,
     /// A file of directions for the kind `imported`: `.safetensors` or `.npz`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +68,7 @@ pub struct ProbeOptions {
 }
 
 /// What a lambda is chosen by: the least loss, of each kind's own, on samples a fit has not seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LambdaBy {
     /// The validation split's samples.
@@ -73,7 +86,7 @@ impl LambdaBy {
 }
 
 /// How classes of unequal numbers are made to count alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Balance {
     /// The larger class is subsampled; negatives keep the positives' shares of every source.

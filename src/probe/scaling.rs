@@ -1,6 +1,7 @@
 //! What is done to activations before a fit, and undone in the direction.
 
 use ndarray::{Array1, Array2, Axis};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::gram::BLOCK;
@@ -8,7 +9,7 @@ use crate::activation::{LayerSet, Variant};
 use crate::error::Result;
 
 /// How activations are scaled for a fit. All are centred too, which changes no solution whose offset is free.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scaling {
     /// Not at all.

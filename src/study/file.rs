@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::toml_file;
@@ -24,12 +25,14 @@ use crate::store::digest::{Digest, DigestBuilder};
 pub const VERSION: u32 = 1;
 
 /// A study file. Relative paths start at the current folder.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Study {
     /// Version of the file's form.
+    #[schemars(extend("const" = VERSION))]
     pub version: u32,
     /// The study's name: letters, digits, `-` and `_`. It is part of the run folder's name.
+    #[schemars(extend("pattern" = "^[A-Za-z0-9_-]+$"))]
     pub name: String,
     /// One line on what it is about.
     #[serde(default)]
@@ -80,7 +83,7 @@ pub struct Study {
 }
 
 /// The `[model]` table.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// A name of `cavern ls models`, the path of an ONNX file, or `imported` where the dataset brings activations.
@@ -126,7 +129,7 @@ pub(super) fn names_a_folder(name: &str) -> bool {
 }
 
 /// From a picture to the network's square input.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Resize {
     /// The whole picture, stretched: nothing of it is lost.

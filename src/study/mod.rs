@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod overrides;
+pub mod schema;
 pub mod survey;
 mod toml_file;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::toml_file;
@@ -16,7 +17,7 @@ use crate::model::recipe::is_onnx;
 use crate::store::digest::{Digest, DigestBuilder};
 
 /// A survey file. Relative paths start at the current folder.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Survey {
     /// Version of the file's form, that of study files.
@@ -31,21 +32,26 @@ pub struct Survey {
     pub seed: u64,
     /// Units of every layer, drawn at random.
     #[serde(default = "units")]
+    #[schemars(range(min = 2))]
     pub units: usize,
     /// Real pictures with the highest scores whose classes are counted for a unit's purity.
     #[serde(default = "exemplars")]
+    #[schemars(range(min = 10))]
     pub exemplars: usize,
     /// Share of the real pictures that an ascent must leave below itself to have succeeded.
     #[serde(default = "percentile")]
+    #[schemars(extend("exclusiveMinimum" = 0.5, "maximum" = 1))]
     pub percentile: f64,
     /// Step sizes that every ascent is tried with; each network is then judged at its own best.
     #[serde(default = "learning_rates")]
     pub learning_rates: Vec<f64>,
     /// Networks whose accuracies differ by no more than this are compared as equals.
     #[serde(default = "equal_accuracy")]
+    #[schemars(range(min = 0, max = 1))]
     pub equal_accuracy: f64,
     /// Resamples of units behind every interval.
     #[serde(default = "bootstrap")]
+    #[schemars(range(min = 100, max = 100_000))]
     pub bootstrap: usize,
     /// The ascents. Keys that name units, directions, controls or a judge have no place here.
     #[serde(default)]
@@ -60,7 +66,7 @@ pub struct Survey {
 }
 
 /// Real pictures that units are scored on.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SurveyData {
     /// Where they come from; its concepts are the classes.
@@ -100,7 +106,7 @@ pub struct SurveyAscents {
 }
 
 /// What a network is built of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// Convolutions.
@@ -110,7 +116,7 @@ pub enum Family {
 }
 
 /// One network of a survey.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SurveyNetwork {
     /// `cnn` or `vit`.
@@ -131,7 +137,7 @@ pub struct SurveyNetwork {
 }
 
 /// Adversarial use.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SurveyAttack {
     /// Pictures of the data, evenly spread.

@@ -1,5 +1,6 @@
 //! What stands for nothing in a picture.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::preprocess::Picture;
@@ -9,7 +10,7 @@ use crate::dataset::view::pixels;
 const SIGMA: f32 = 1.0 / 16.0;
 
 /// What a hidden part of a picture shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fill {
     /// The picture blurred, by a Gaussian of a sixteenth of its width: large shapes of colour stay.

@@ -1,13 +1,14 @@
 //! Settings of second opinions: the `[opinion]` table of a study.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Fill;
 use crate::error::{Error, Result};
-use crate::probe::kind::KINDS;
+use crate::probe::kind::{KINDS, kind_names};
 
 /// A way of asking the network where a score comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Grad-CAM (Selvaraju et al. 2017), with its sign.
@@ -74,31 +75,38 @@ impl Method {
 }
 
 /// The `[opinion]` table. Lengths are pixels of a picture 224 pixels wide.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OpinionOptions {
     /// Methods, by name; left out, all but "am".
     pub methods: Vec<Method>,
     /// Kinds of probe that are asked about.
+    #[schemars(extend("items" = kind_names()))]
     pub kinds: Vec<String>,
     /// Layers whose probes are asked about; left out, all of the study.
     pub layers: Vec<String>,
     /// Test pictures with the concept, for each concept; every probe is asked about the same ones.
+    #[schemars(range(min = 1, max = 1000))]
     pub pictures: usize,
     /// The earlier layer of the methods that need one; left out, the study's layer before the probe's own.
     pub earlier: Option<String>,
     /// What stands for nothing: hidden patches, the start of integrated gradients, removed pixels.
     pub fill: Fill,
     /// Side of the patch that occlusion hides.
+    #[schemars(range(min = 1, max = 224))]
     pub patch: f64,
     /// From one patch to the next.
+    #[schemars(range(min = 1))]
     pub stride: f64,
     /// Steps of integrated gradients.
+    #[schemars(range(min = 2, max = 1000))]
     pub steps: usize,
     /// Steps of "am".
     #[serde(skip_serializing_if = "is_usual")]
+    #[schemars(extend("default" = ASCENT, "minimum" = 1, "maximum" = 1000))]
     pub ascent: usize,
     /// Steps in which pixels are removed or inserted; 0: neither is done.
+    #[schemars(range(max = 100))]
     pub removals: usize,
 }
 

@@ -8,6 +8,7 @@ mod maco;
 mod pixel;
 
 use candle_core::{Result, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use cppn::Cppn;
@@ -40,7 +41,7 @@ pub trait Parameter: Send + Sync {
 }
 
 /// A parameterisation by name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ParameterKind {
     /// Coefficients of a spectrum that falls like natural pictures': Lucid's `fft_image`.

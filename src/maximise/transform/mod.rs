@@ -17,6 +17,7 @@ pub use step::Transform;
 
 use candle_core::Tensor;
 use rand::RngExt;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::seed::{Seed, gaussian};
@@ -27,7 +28,7 @@ use affine::Canvas;
 const REFERENCE: usize = 224;
 
 /// A chain of steps, by name or one by one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "\"lucid\", \"xplique\", \"maco\", \"small\", \"none\", or a list of steps as in \"jitter 8\""
@@ -40,7 +41,7 @@ pub enum Transforms {
 }
 
 /// The chains that have a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// Lucid's: a grey border, jitter, scale, rotation, jitter. What is bound to positions gets `small` instead: jitter and

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use rand::RngExt;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::affine::Canvas;
@@ -14,9 +15,11 @@ const SCALES: u32 = 10;
 /// Where windows lie: standard deviation of their centre about the middle, in sides (Xplique's).
 const SPREAD: f64 = 0.15;
 
-/// A step. Pixels are those of a picture 224 pixels wide; smaller networks get their share.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// A step, as text: `pad 12`, `jitter 8`, `scale 0.9 1.1`, `rotate 10`, `crop 0.05 0.5`, `flip`, `blur 0.5 1`, `noise 0.08`. Pixels
+/// are those of a picture 224 pixels wide; smaller networks get their share.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^(flip|(pad|jitter|rotate|noise) +[0-9.]+|(scale|crop|blur) +[0-9.]+( +[0-9.]+)?)$"))]
 pub enum Transform {
     /// A grey border of so many pixels: `pad 12`.
     Pad(f64),

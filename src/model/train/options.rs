@@ -1,49 +1,60 @@
 //! The `[train]` table.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// How `cavern train` trains the study's model on the study's dataset.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainOptions {
     /// Passes over the samples.
+    #[schemars(range(min = 1))]
     pub epochs: usize,
     /// Samples a step; the last step of an epoch may have fewer.
+    #[schemars(range(min = 1))]
     pub batch: usize,
     /// The rule of a step.
     pub optimiser: Optimiser,
     /// The learning rate after the warm-up, before it falls.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub learning_rate: f64,
     /// How the learning rate falls.
     pub schedule: Schedule,
     /// Epochs, or parts of one, in which the learning rate rises evenly from zero.
+    #[schemars(range(min = 0))]
     pub warm_up: f64,
     /// Schedule `step`: epochs at whose end the learning rate is multiplied by `step_factor`.
     pub step_at: Vec<usize>,
     /// Schedule `step`: the factor.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub step_factor: f64,
     /// SGD: share of the last step that goes on.
+    #[schemars(extend("minimum" = 0, "exclusiveMaximum" = 1))]
     pub momentum: f64,
     /// SGD: whether the gradient is that at the place momentum leads to (Nesterov), in PyTorch's form.
     pub nesterov: bool,
     /// Pull of kernels, matrices, class tokens and embeddings towards zero; biases and norms feel none. SGD adds it to the gradient, Adam takes it
     /// off the weights (AdamW).
+    #[schemars(range(min = 0))]
     pub weight_decay: f64,
     /// Share of the target that is spread over all classes; exclusive classes only.
+    #[schemars(extend("minimum" = 0, "exclusiveMaximum" = 1))]
     pub label_smoothing: f64,
     /// Pixels of black around a picture out of which a window of its size is cut at random.
     pub crop: usize,
     /// Whether every other picture is mirrored, left to right.
     pub flip: bool,
     /// Share of the groups that is kept out of training and measured on.
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub held_out: f64,
     /// Instead of a share: the source whose samples are kept out, such as `test` of an IDX dataset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_out_source: Option<String>,
     /// Leaves out samples that show none or several of the classes, instead of refusing them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub skip_unclear: bool,
     /// Trains a linear head on this layer of the network, whose weights stay as they are, instead of the network.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +64,7 @@ pub struct TrainOptions {
 }
 
 /// The rule of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Optimiser {
     /// Stochastic gradient descent with momentum.
@@ -63,7 +74,7 @@ pub enum Optimiser {
 }
 
 /// How the learning rate falls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
     /// Not at all.
