@@ -17,7 +17,9 @@ fn blocks(text: &str) -> Vec<(Vec<&str>, String)> {
                 inside = true;
             }
             None if inside => {
-                blocks.iter_mut().last().into_iter().for_each(|(_, block)| *block += &format!("{line}\n"))
+                let (_, block) = blocks.last_mut().unwrap();
+                block.push_str(line);
+                block.push('\n');
             }
             None => {}
         }
@@ -31,7 +33,7 @@ fn script(text: &str, extras: &[String]) -> String {
     let quoted = |block: &str| serde_json::to_string(block).unwrap();
     let mut script = String::new();
     for (words, block) in blocks(text) {
-        script += &match words[..] {
+        let step = match words[..] {
             ["python"] => block,
             ["python", package] if extras.iter().any(|e| e == package) => block,
             ["python", _] => String::new(),
@@ -42,6 +44,7 @@ fn script(text: &str, extras: &[String]) -> String {
             }
             _ => panic!("a block of {words:?}"),
         };
+        script.push_str(&step);
     }
     script
 }
