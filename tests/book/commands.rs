@@ -15,7 +15,8 @@ use snapbox::cmd::cargo_bin;
 use super::{pages, root};
 
 /// Commands that need data, weights or hours that a test has not, by how they begin.
-const CHECKED: [(&str, &str); 13] = [
+const CHECKED: [(&str, &str); 14] = [
+    ("cavern run study.toml", "weights from the hub, and what a reader fills in"),
     ("cavern run probes/camvid.toml", "CamVid's photographs"),
     ("cavern run probes/alignment_camvid.toml", "CamVid's photographs"),
     ("cavern run probes/alignment_elements.toml", "fifteen runs of minutes"),
@@ -211,10 +212,10 @@ fn words(command: &str) -> Vec<String> {
 }
 
 /// cavern takes the arguments, and a study among them is valid.
-fn check(command: &str) {
+fn check(command: &str, dir: &Path) {
     let parsed = Cli::try_parse_from(words(command)).unwrap_or_else(|e| panic!("{command}\n{e}"));
     if let cli::Command::Run(args) | cli::Command::Train(args) | cli::Command::Survey(args) = parsed.command {
-        let path = root().join(&args.study);
+        let path = [dir, root()].map(|folder| folder.join(&args.study)).into_iter().find(|p| p.exists()).unwrap();
         let read = if Survey::is_one(&path) {
             Survey::read(&path, &args.run.set).map(drop)
         } else {
@@ -231,13 +232,15 @@ fn begins(list: &[(&str, &str)], command: &str) -> bool {
 /// Goes through a page from top to bottom.
 fn follow(page: &Path, dir: &Path, small: bool) {
     let blocks = blocks(&std::fs::read_to_string(page).unwrap());
+    // Every page may begin with a study of its own; `new study` writes over none.
+    let _ = std::fs::remove_file(dir.join("study.toml"));
     for (name, text) in blocks.iter().filter_map(|block| file(block)) {
         std::fs::write(dir.join(name), text).unwrap();
     }
     for block in blocks {
         for command in commands(&block).iter().map(|c| filled(c)) {
             if begins(&CHECKED, &command) {
-                check(&command);
+                check(&command, dir);
             } else if begins(&ELSEWHERE, &command) {
                 let files = command.split_whitespace().filter(|w| w.starts_with("tests/") || w.starts_with("benches/"));
                 files.for_each(|file| assert!(root().join(file).exists(), "{command}: there is no {file}"));
