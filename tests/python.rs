@@ -17,9 +17,9 @@ fn blocks(text: &str) -> Vec<(Vec<&str>, String)> {
                 inside = true;
             }
             None if inside => {
-                let (_, block) = blocks.last_mut().unwrap();
-                block.push_str(line);
-                block.push('\n');
+                if let Some((_, block)) = blocks.last_mut() {
+                    block.extend([line, "\n"]);
+                }
             }
             None => {}
         }
@@ -31,22 +31,18 @@ fn blocks(text: &str) -> Vec<(Vec<&str>, String)> {
 /// Python marked with a package is left out unless `extras` has it.
 fn script(text: &str, extras: &[String]) -> String {
     let quoted = |block: &str| serde_json::to_string(block).unwrap();
-    let mut script = String::new();
-    for (words, block) in blocks(text) {
-        let step = match words[..] {
-            ["python"] => block,
-            ["python", package] if extras.iter().any(|e| e == package) => block,
-            ["python", _] => String::new(),
-            ["sh"] => format!("import subprocess; subprocess.run(['sh', '-ec', {}], check=True)\n", quoted(&block)),
-            ["toml"] => {
-                let name = block.lines().next().and_then(|l| l.strip_prefix("# ")).unwrap();
-                format!("open('{name}', 'w').write({})\n", quoted(&block))
-            }
-            _ => panic!("a block of {words:?}"),
-        };
-        script.push_str(&step);
-    }
-    script
+    let lines = |(words, block): (Vec<&str>, String)| match words[..] {
+        ["python"] => block,
+        ["python", package] if extras.iter().any(|e| e == package) => block,
+        ["python", _] => String::new(),
+        ["sh"] => format!("import subprocess; subprocess.run(['sh', '-ec', {}], check=True)\n", quoted(&block)),
+        ["toml"] => {
+            let name = block.lines().next().and_then(|l| l.strip_prefix("# ")).unwrap();
+            format!("open('{name}', 'w').write({})\n", quoted(&block))
+        }
+        _ => panic!("a block of {words:?}"),
+    };
+    blocks(text).into_iter().map(lines).collect()
 }
 
 /// Needs numpy in `CAVERN_ASSETS`; `CAVERN_PYTHON=torch,pandas` runs the blocks with that mark, too.
