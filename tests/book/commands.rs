@@ -135,7 +135,7 @@ fn place(weights: Option<&Path>) -> tempfile::TempDir {
     for folder in ["pictures/stripes", "pictures/dots", "pictures/negative", "pictures/masks/stripes", "photos"] {
         std::fs::create_dir_all(at(folder)).unwrap();
     }
-    for i in 0..60 {
+    for i in 0..80 {
         for (folder, what) in [("stripes", 0), ("dots", 1), ("negative", 2)] {
             picture(what, i).save(at(&format!("pictures/{folder}/{folder}{i}.png"))).unwrap();
         }
