@@ -28,7 +28,7 @@ fn of<T: JsonSchema>() -> Value {
 fn tidy(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("format");
-    if object.get("default").is_some_and(Value::is_object) {
+    if object.get("default").is_some_and(|d| d.is_object() || d.is_null()) {
         object.remove("default");
     }
     if let Some(Value::Array(types)) = object.get_mut("type") {

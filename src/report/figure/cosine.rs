@@ -71,9 +71,35 @@ fn draw_cell(root: &Area<'_>, value: f64, (x, y): (i32, i32)) -> Result<()> {
     block(root, (x, y), (x + CELL - 2, y + CELL - 2), fill)?;
     write(root, &label, (x + CELL / 2 - 1, y + CELL / 2 - 1), &text(12, ink, HPos::Center, VPos::Center))
 }
+
 /// White or black, whichever stands out more: the luminance of WCAG 2.2 at which the two are equal is 0.179.
 fn readable(ground: RGBColor) -> RGBColor {
     let linear = |v: u8| ((f64::from(v) / 255.0 + 0.055) / 1.055).powf(2.4);
     let luminance = 0.2126 * linear(ground.0) + 0.7152 * linear(ground.1) + 0.0722 * linear(ground.2);
     if luminance > 0.179 { BLACK } else { WHITE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Relative luminance (WCAG 2.2), by the definition's two branches.
+    fn luminance(c: RGBColor) -> f64 {
+        let linear = |v: u8| {
+            let v = f64::from(v) / 255.0;
+            if v <= 0.040_45 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * linear(c.0) + 0.7152 * linear(c.1) + 0.0722 * linear(c.2)
+    }
+
+    #[test]
+    fn every_cosine_can_be_read() {
+        for end in [NEGATIVE, POSITIVE] {
+            for step in 0..=100 {
+                let ground = mix(WHITE, end, f64::from(step) / 100.0);
+                let (a, b) = (luminance(ground) + 0.05, luminance(readable(ground)) + 0.05);
+                assert!(a.max(b) / a.min(b) >= 4.5, "{step}: {ground:?}");
+            }
+        }
+    }
 }
