@@ -302,8 +302,8 @@ pub struct ExportArgs {
     /// Only this kind of probe; may be given again
     #[arg(long, value_name = "NAME")]
     pub probe: Vec<String>,
-    /// Only samples of this part; may be given again
-    #[arg(long, value_name = "PART")]
+    /// Only fit, val, test or out; may be given again
+    #[arg(long, value_name = "PART", hide_possible_values = true)]
     pub split: Vec<ExportPart>,
     /// Where the run is.
     #[command(flatten)]

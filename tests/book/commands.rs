@@ -256,7 +256,8 @@ fn follow(page: &Path, dir: &Path, small: bool) {
 fn every_command_of_the_pages_runs() {
     // One folder for all: what a page has computed is there for the next.
     let dir = place(None);
-    for page in pages() {
+    // Those of the Python page need its Python: tests/python.rs runs both.
+    for page in pages().into_iter().filter(|page| !page.ends_with("docs/python.md")) {
         let text = std::fs::read_to_string(&page).unwrap();
         if blocks(&text).iter().any(|block| !commands(block).is_empty()) {
             println!("{}", page.display());
