@@ -52,7 +52,10 @@ impl Mismatch<'_> {
     pub(super) fn table(&self) -> Option<String> {
         let rules = suggest(&self.unexpected, &self.missing);
         let lines: Vec<_> = rules.iter().take(RULES).collect();
-        let mut text = String::from("if these names are the same tensors, write in the study file\n\n[model.rename]\n");
+        let mut text = String::from(
+            "if the file is of another network, name that one (`cavern ls models`); if these names are the same tensors, write \
+             in the study file\n\n[model.rename]\n",
+        );
         for (theirs, ours) in &lines {
             writeln!(text, "{theirs:?} = {ours:?}").ok()?;
         }

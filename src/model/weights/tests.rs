@@ -155,7 +155,7 @@ fn a_mismatch_lists_everything_at_once() {
     weights.ignore(|n| n == "steps");
     insta::assert_snapshot!(weights.finish("net").unwrap_err(), @r#"
     w.pth: its tensors are not those of `net`: 1 missing: conv.biass (near: conv.bias); 2 unexpected: conv.bias, unrelated; 2 of another shape: conv.weight is [2, 2], wanted [3, 2], fc.weight is [3, 5], wanted [5, 3] (transposed: save it as `x.T`)
-      help: if these names are the same tensors, write in the study file
+      help: if the file is of another network, name that one (`cavern ls models`); if these names are the same tensors, write in the study file
 
     [model.rename]
     "conv.bias" = "conv.biass"

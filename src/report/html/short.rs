@@ -118,7 +118,8 @@ fn sentence(judged: &[Judged<'_>], kind: &str) -> String {
         (!names.is_empty()).then(|| format!("{} {} ({})", phrase(verdict), names.len(), listed(&names)))
     };
     let parts: Vec<String> = Verdict::ALL.into_iter().filter_map(part).collect();
-    format!("Of {} concepts, {}.", own.len(), parts.join("; "))
+    let plural = if own.len() == 1 { "" } else { "s" };
+    format!("Of {} concept{plural}, {}.", own.len(), parts.join("; "))
 }
 
 const fn phrase(verdict: Verdict) -> &'static str {
