@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+#[path = "common/fixtures.rs"]
+mod fixtures;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -9,6 +12,7 @@ use cavern::cli::Cli;
 use cavern::metric::Estimate;
 use cavern::report::{MetricRow, metrics_parquet};
 use clap::CommandFactory;
+use fixtures::{SURVEY, onnx};
 use serde_json::Value;
 use snapbox::cmd::cargo_bin;
 
@@ -49,12 +53,6 @@ const SMALL: [(&str, &[(&str, &str)]); 2] = [
     ("train_elements.toml", &[("count = 16000", "count = 60"), ("epochs = 6", "epochs = 1")]),
 ];
 
-/// A survey of one network that cavern brings along, in place of the shipped one of many.
-const SURVEY: &str = "version = 1\nname = \"representation\"\nunits = 2\nlearning_rates = [0.05]\n\
-    [maximise]\nsteps = 4\nseeds = 1\n[attack]\npictures = 4\nepsilons = [8]\nsteps = 2\n[data.shapes]\npictures = 8\n\
-    dataset = { format = \"elements\", world = \"e1\", count = 40 }\n[network.small]\nfamily = \"cnn\"\n\
-    data = \"shapes\"\nattack_layer = \"conv4\"\nmodel = { name = \"elements_cnn\", layers = [\"conv4\", \"logits\"] }\n";
-
 /// The folder of studies, those that are run made small.
 fn studies(at: &Path, root: &Path) {
     std::fs::create_dir(at).unwrap();
@@ -93,11 +91,7 @@ fn place() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let (at, root) = (dir.path(), Path::new(env!("CARGO_MANIFEST_DIR")));
     studies(&at.join("probes"), &root.join("probes"));
-    let npz = std::fs::File::open(root.join("tests/golden/onnx_operators.npz")).unwrap();
-    let mut npz = ndarray_npy::NpzReader::new(npz).unwrap();
-    let models: ndarray::Array1<u8> = npz.by_name("models").unwrap();
-    let lengths: ndarray::Array1<i64> = npz.by_name("lengths").unwrap();
-    std::fs::write(at.join("network.onnx"), &models.to_vec()[..lengths[0] as usize]).unwrap();
+    onnx(&at.join("network.onnx"));
     let manifest =
         r#"{"study": {"name": "shapes"}, "device": "cpu", "layers": [{"name": "conv4"}, {"name": "conv6"}]}"#;
     for run in ["shapes-0123456789ab", "shapes-ba9876543210"] {

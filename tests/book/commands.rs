@@ -12,6 +12,7 @@ use clap::Parser;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use snapbox::cmd::cargo_bin;
 
+use super::fixtures::{SURVEY, onnx};
 use super::{pages, root};
 
 /// Commands of reports and of the README that need data or weights that a test has not, by how they begin.
@@ -68,12 +69,6 @@ const SHORTER: [(&str, &str); 3] = [
     ("cavern train probes/train_fashion_mnist.toml", "--set train.epochs=1"),
     ("cavern attack efficientnet_lite0 --weights lite0.pth photos", "--steps 1"),
 ];
-
-/// A survey of one network that cavern brings along, in place of the shipped one of sixteen.
-const SURVEY: &str = "version = 1\nname = \"representation\"\nunits = 2\nlearning_rates = [0.05]\n\
-    [maximise]\nsteps = 4\nseeds = 1\n[attack]\npictures = 4\nepsilons = [8]\nsteps = 2\n[data.shapes]\npictures = 8\n\
-    dataset = { format = \"elements\", world = \"e1\", count = 40 }\n[network.small]\nfamily = \"cnn\"\n\
-    data = \"shapes\"\nattack_layer = \"conv4\"\nmodel = { name = \"elements_cnn\", layers = [\"conv4\", \"logits\"] }\n";
 
 /// What stands for what a reader fills in.
 const BLANKS: [(&str, &str); 8] = [
@@ -204,15 +199,6 @@ fn picture(what: u32, i: u32) -> RgbImage {
         let level = (if lit && inside(i, x, y) { 180 } else { 60 } + noise) as u8;
         Rgb([level, level, 255 - level])
     })
-}
-
-/// The small network of ONNX's tests.
-fn onnx(path: &Path) {
-    let npz = std::fs::File::open(root().join("tests/golden/onnx_operators.npz")).unwrap();
-    let mut npz = ndarray_npy::NpzReader::new(npz).unwrap();
-    let models: ndarray::Array1<u8> = npz.by_name("models").unwrap();
-    let lengths: ndarray::Array1<i64> = npz.by_name("lengths").unwrap();
-    std::fs::write(path, &models.to_vec()[..lengths[0] as usize]).unwrap();
 }
 
 /// Runs a command of a page; on fewer pictures where `small`.

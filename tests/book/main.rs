@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod commands;
+#[path = "../common/fixtures.rs"]
+mod fixtures;
 mod links;
 mod reference;
 mod schema;
